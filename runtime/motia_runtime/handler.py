@@ -1,0 +1,148 @@
+"""READ THIS FIRST: all that a handler touches. Generated types refine these; handlers written without types use them as they are.
+
+    async def handler(request: Request, ctx: Context) -> Response | dict | None     # api
+    async def handler(data, ctx: Context) -> None                                   # event
+    async def handler(ctx: Context) -> None                                         # cron
+
+Plain functions work as well: they run in a thread and get a context whose methods block instead of being awaited.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Generic, Literal
+
+import msgspec
+from typing_extensions import TypeVar
+
+B = TypeVar("B", default=Any)
+P = TypeVar("P", default=dict[str, str])
+Q = TypeVar("Q", default=dict[str, Any])
+R = TypeVar("R", default=Any)
+
+
+class Model(msgspec.Struct, kw_only=True):
+    """Base of generated types: attributes by Python name, and read access by wire name as a mapping has it."""
+
+    def __getitem__(self, key: str) -> Any:
+        name = _attributes(type(self)).get(key)
+        value = msgspec.UNSET if name is None else getattr(self, name)
+        if value is msgspec.UNSET:
+            raise KeyError(key)
+        return value
+
+    def __contains__(self, key: object) -> bool:
+        name = _attributes(type(self)).get(key) if isinstance(key, str) else None
+        return name is not None and getattr(self, name) is not msgspec.UNSET
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def keys(self) -> Iterator[str]:
+        return (key for key in _attributes(type(self)) if key in self)
+
+
+_by_wire_name: dict[type, dict[str, str]] = {}
+
+
+def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
+    found = _by_wire_name.get(kind)
+    if found is None:
+        found = _by_wire_name[kind] = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+    return found
+
+
+class Request(Generic[B, P, Q]):
+    """One HTTP request, decoded and validated. Lives as long as its run."""
+
+    __slots__ = ("body", "headers", "method", "path", "path_params", "query_params", "raw_body")
+
+    body: B  # validated when the step has `body`; else parsed JSON, text, or None when empty or binary
+    path_params: P
+    query_params: Q  # with `query`: validated, typed, defaults filled in; else str, or list[str] for a repeated name
+    headers: dict[str, str]  # lower-case names; repeated ones joined by ", "
+    raw_body: bytes
+    method: str
+    path: str
+
+    def __init__(
+        self, body: B, path_params: P, query_params: Q, headers: dict[str, str], raw_body: bytes, method: str, path: str
+    ) -> None:
+        self.body = body
+        self.path_params = path_params
+        self.query_params = query_params
+        self.headers = headers
+        self.raw_body = raw_body
+        self.method = method
+        self.path = path
+
+
+class Response(Generic[R]):
+    """An answer. `{"status": 201, "headers": {...}, "body": ...}` means the same. bytes are sent as they are, str as text, else JSON."""
+
+    __slots__ = ("body", "headers", "status")
+
+    def __init__(self, body: R = None, status: int = 200, headers: Mapping[str, str] | None = None) -> None:  # type: ignore[assignment]  # R may be None
+        self.body = body
+        self.status = status
+        self.headers = headers
+
+
+class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+    """What started this run."""
+
+    type: Literal["api", "event", "cron", "manual"]
+    topic: str | None = None  # event
+    event_id: str | None = None  # event: the same in every attempt and for every subscriber
+    due: float | None = None  # cron: when it was due, seconds since the epoch
+    method: str | None = None  # api
+    path: str | None = None  # api
+
+
+class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+    """Answer an api request with RFC 9457 problem details: `raise Problem(404, "no such order")`. Nothing is committed."""
+
+    def __init__(self, status: int, title: str, detail: str = "", *, type: str = "about:blank", **extra: Any) -> None:
+        super().__init__(title)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.type = type
+        self.extra = extra
+
+
+class NonRetryable(Exception):  # noqa: N818  # states what to do with it
+    """Trying again would not help: the event becomes a dead letter at once. Raise it, or derive your own from it."""
+
+
+class InvalidTopic(ValueError):
+    """A step may emit only the topics its spec declares. Add the topic to the step's `emits`."""
+
+
+class InvalidKey(ValueError):
+    """A state key is a string of 1 to 512 bytes of UTF-8, and a group one of 1 to 128."""
+
+
+class InvalidHeader(ValueError):
+    """A header name is a token of RFC 9110 and its value holds no control characters; names starting with "Nats-" and "Motia-" are ours."""
+
+
+class TooManyEffects(RuntimeError):
+    """A run may have 1,000 effects. Emit fewer, larger events, or commit in between with `ctx.flush()`."""
+
+
+class ValidationFailed(ValueError):
+    """A value does not fit its schema. `faults` lists every fault with its JSON Pointer."""
+
+    def __init__(self, what: str, faults: list[Fault]) -> None:
+        super().__init__(f"{what}: " + "; ".join(f"{f.pointer or '/'} {f.detail}" for f in faults))
+        self.what = what
+        self.faults = faults
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One fault of a value: where (JSON Pointer, RFC 6901), which keyword of the schema, and what is wrong."""
+
+    pointer: str
+    keyword: str
+    detail: str

@@ -1,0 +1,116 @@
+"""READ THIS FIRST: what the engine needs from the world. Two ports, two adapters each.
+
+`Log` is JetStream in miniature: an append-only log of subjects with dedupe ids, compare-and-set, delayed appends and durable
+consumers. State, dead letters, run records and cron are all built on it (`state`, `deadletters`, `records`, `cron`), so an adapter has one
+small thing to get right, and one contract suite (`tests/contract`) holds both to it: `nats.log.NatsLog` and `memory.MemoryLog`.
+
+Subjects here carry no app prefix and are already encoded (`naming`); the first token says which part of the log it is:
+
+    ev.<topic>          events                       kept nats.max_age
+    retry.<step>        an event, for one step only  kept nats.max_age (retries, redrives)
+    cron.<step>         ticks                        the newest 1,000 of a step, no age limit
+    st.<group>.<key>    state; last value counts     `history` of the group, no age limit
+    dlq.<step>          dead letters                 30 days
+    run.<trace>         records of runs              bounded by size; appended with `note`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+
+Headers = Mapping[str, str]
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of the log, as stored."""
+
+    subject: str
+    seq: int  # unique and increasing within its part of the log (events, cron, st, dlq, run)
+    data: bytes
+    headers: dict[str, str] = {}
+    time: float = 0.0  # seconds since the epoch, by the broker's clock
+
+
+class Delivery(Protocol):
+    """A record handed to a consumer. Exactly one of ack, nak and term ends it; unended, it comes again after the ack wait.
+
+    These three only queue a write: they neither block nor fail. A lost ack means a redelivery.
+    """
+
+    @property
+    def record(self) -> Record: ...
+    @property
+    def delivered(self) -> int: ...  # 1 the first time
+    def ack(self) -> None: ...
+    def nak(self, delay: float) -> None: ...  # seconds; 0 gives it back at once
+    def term(self, reason: str) -> None: ...
+    def touch(self) -> None: ...  # still working: the ack wait starts anew
+
+
+class Consumer(Protocol):
+    """A running subscription to a durable consumer."""
+
+    def resume(self, credit: int) -> None: ...  # `credit` more records may be delivered
+    async def stop(self) -> None: ...  # no delivery after this returns; what was not delivered goes back
+
+
+class Log(Protocol):
+    """See the module. Methods raise `LogUnavailable` when the broker can't be reached or refuses for want of room, `TooLarge` when
+    a record exceeds the broker's limit; nothing else, but where said."""
+
+    @property
+    def max_size(self) -> int: ...  # bytes a record may have, headers included
+
+    def append(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Headers | None = None,
+        id: str
+        | None = None,  # an append with the same id within the dedupe window changes nothing and gives the first one's seq
+        expect: int
+        | None = None,  # seq of the last record of this subject; 0: there is none; otherwise raises `Conflict`
+        at: float
+        | None = None,  # seconds since the epoch; the record appears then (the past: at once). ev and retry only
+        ttl: float | None = None,  # seconds, at least 1; the record then vanishes. st only
+    ) -> Awaitable[int]: ...  # its seq; for `at` the schedule's. Durable once awaited; appends may overlap
+
+    def note(self, subject: str, data: bytes) -> None: ...  # append without waiting: may be lost in a crash. run only
+
+    async def last(self, subject: str) -> Record | None: ...
+    async def lasts(
+        self, pattern: str
+    ) -> list[Record]: ...  # newest of each subject; pattern "st.orders.*"; ordered by subject
+    async def history(self, subject: str) -> list[Record]: ...  # what is kept of one subject, oldest first
+    async def scan(
+        self, pattern: str, *, limit: int, before: int | None = None
+    ) -> list[Record]: ...  # newest first, seq < before
+    async def get(self, part: str, seq: int) -> Record | None: ...  # part: "dlq", "run", ...
+    async def delete(self, part: str, seq: int) -> bool: ...  # False: it was not there
+    async def consume(
+        self, name: str, subjects: Sequence[str], deliver: Callable[[Delivery], None], *, credit: int
+    ) -> Consumer: ...  # durable: continues where the consumer of that name left off; a new one starts at what comes after its creation
+    def connected(self) -> bool: ...
+
+
+class Clock(Protocol):
+    """Time as the engine sees it, so that tests can turn it."""
+
+    def time(self) -> float: ...  # seconds since the epoch
+    async def sleep_until(self, when: float) -> None: ...
+
+
+class LogUnavailable(Exception):  # noqa: N818  # reads as the fact it states
+    """The broker can't be reached, or has no room. Nothing is known to be stored; try again later."""
+
+
+class Conflict(Exception):  # noqa: N818  # reads as the fact it states
+    """Somebody else wrote this subject first. Read it again and decide anew."""
+
+
+class TooLarge(ValueError):
+    """The record is larger than the broker takes. Store the data elsewhere and send a reference to it."""

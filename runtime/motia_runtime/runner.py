@@ -1,0 +1,37 @@
+"""The seam between HTTP and the engine: HTTP decodes and encodes, the engine runs and commits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from motia_runtime.handler import Request
+from motia_spec.model import ApiStep
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """A response ready to be sent: validated, encoded."""
+
+    status: int
+    headers: tuple[tuple[bytes, bytes], ...]  # names in lower case; content-type included, content-length not
+    body: bytes
+
+
+class TraceContext(msgspec.Struct, frozen=True):
+    """Where a run hangs in its trace (W3C Trace Context)."""
+
+    trace_id: str  # 32 hex digits
+    parent_id: str = ""  # 16 hex digits of the caller's span; empty for a root
+
+
+class ApiRunner(Protocol):
+    async def run_api(
+        self, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
+    ) -> Answer:
+        """Run the step's middleware and handler, `finish` its result, commit its effects, return the answer: in this order, so that
+        an answer that can't be encoded commits nothing and a 2xx is durable. Raises what the handler or `finish` raised (`Problem`,
+        `ValidationFailed` for a body that does not fit its response schema, anything else), `TimeoutError` past the step's timeout,
+        `LogUnavailable` when the effects could not be stored. Nothing is committed then."""
+        ...
