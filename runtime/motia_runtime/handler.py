@@ -99,7 +99,7 @@ class Trigger(msgspec.Struct, frozen=True, kw_only=True):
     path: str | None = None  # api
 
 
-class Problem(Exception):  # noqa: N818  # the word of RFC 9457
+class Problem(Exception):  # the word of RFC 9457
     """Answer an api request with RFC 9457 problem details: `raise Problem(404, "no such order")`. Nothing is committed."""
 
     def __init__(self, status: int, title: str, detail: str = "", *, type: str = "about:blank", **extra: Any) -> None:
@@ -111,7 +111,7 @@ class Problem(Exception):  # noqa: N818  # the word of RFC 9457
         self.extra = extra
 
 
-class NonRetryable(Exception):  # noqa: N818  # states what to do with it
+class NonRetryable(Exception):  # states what to do with it
     """Trying again would not help: the event becomes a dead letter at once. Raise it, or derive your own from it."""
 
 

@@ -104,11 +104,11 @@ class Clock(Protocol):
     async def sleep_until(self, when: float) -> None: ...
 
 
-class LogUnavailable(Exception):  # noqa: N818  # reads as the fact it states
+class LogUnavailable(Exception):  # reads as the fact it states
     """The broker can't be reached, or has no room. Nothing is known to be stored; try again later."""
 
 
-class Conflict(Exception):  # noqa: N818  # reads as the fact it states
+class Conflict(Exception):  # reads as the fact it states
     """Somebody else wrote this subject first. Read it again and decide anew."""
 
 
