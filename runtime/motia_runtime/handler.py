@@ -36,7 +36,10 @@ class Model(msgspec.Struct, kw_only=True):
         return name is not None and getattr(self, name) is not msgspec.UNSET
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        try:
+            return self[key]
+        except KeyError:
+            return default
 
     def keys(self) -> Iterator[str]:
         return (key for key in _attributes(type(self)) if key in self)
