@@ -11,6 +11,7 @@ Subjects here carry no app prefix and are already encoded (`naming`); the first 
     cron.<step>         ticks                        the newest 1,000 of a step, no age limit
     st.<group>.<key>    state; last value counts     `history` of the group, no age limit
     dlq.<step>          dead letters                 30 days
+    rt.<stream>.<group>.<id>   stream items; last value counts, no age limit
     run.<trace>         records of runs              bounded by size; appended with `note`
 """
 
@@ -32,6 +33,24 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     data: bytes
     headers: dict[str, str] = {}
     time: float = 0.0  # seconds since the epoch, by the broker's clock
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One of several appends that become true together."""
+
+    subject: str
+    data: bytes
+    headers: dict[str, str] = {}
+    id: str | None = None
+    expect: int | None = None
+    ttl: float | None = None
+
+
+class Backlog(msgspec.Struct, frozen=True):
+    """What a durable consumer has before it, over all instances."""
+
+    waiting: int  # not delivered yet
+    in_flight: int  # delivered, not ended; includes those given back with a delay
 
 
 class Delivery(Protocol):
@@ -76,9 +95,13 @@ class Log(Protocol):
         | None = None,  # seq of the last record of this subject; 0: there is none; otherwise raises `Conflict`
         at: float
         | None = None,  # seconds since the epoch; the record appears then (the past: at once). ev and retry only
-        ttl: float | None = None,  # seconds, at least 1; the record then vanishes. st only
+        ttl: float | None = None,  # seconds, at least 1; the record then vanishes. st and rt only
     ) -> Awaitable[int]: ...  # its seq; for `at` the schedule's. Durable once awaited; appends may overlap
 
+    async def append_all(
+        self, entries: Sequence[Entry]
+    ) -> None: ...  # st only, subjects distinct: all or none; `Conflict` when an `expect`
+    # does not hold; nothing happens when the ids have been appended before
     def note(self, subject: str, data: bytes) -> None: ...  # append without waiting: may be lost in a crash. run only
 
     async def last(self, subject: str) -> Record | None: ...
@@ -92,8 +115,15 @@ class Log(Protocol):
     async def get(self, part: str, seq: int) -> Record | None: ...  # part: "dlq", "run", ...
     async def delete(self, part: str, seq: int) -> bool: ...  # False: it was not there
     async def consume(
-        self, name: str, subjects: Sequence[str], deliver: Callable[[Delivery], None], *, credit: int
-    ) -> Consumer: ...  # durable: continues where the consumer of that name left off; a new one starts at what comes after its creation
+        self,
+        name: str,
+        subjects: Sequence[str],
+        deliver: Callable[[Delivery], None],
+        *,
+        credit: int,
+        exclusive: bool = False,
+    ) -> Consumer: ...  # exclusive: one un-ended delivery at a time over all instances; durable: continues where the consumer of that name left off; a new one starts at what comes after its creation
+    async def backlog(self, name: str) -> Backlog: ...  # of the consumer of that name; zeros when there is none
     def connected(self) -> bool: ...
 
 
