@@ -72,16 +72,20 @@ class Delivery(Protocol):
 class Consumer(Protocol):
     """A running subscription to a durable consumer."""
 
-    def resume(self, credit: int) -> None: ...  # `credit` more records may be delivered
-    async def stop(self) -> None: ...  # no delivery after this returns; what was not delivered goes back
+    def resume(self, credit: int) -> None:
+        """`credit` more records may be delivered."""
+
+    async def stop(self) -> None:
+        """No delivery after this returns; what was not delivered goes back."""
 
 
 class Log(Protocol):
-    """See the module. Methods raise `LogUnavailable` when the broker can't be reached or refuses for want of room, `TooLarge` when
-    a record exceeds the broker's limit; nothing else, but where said."""
+    """See the module. Methods raise `LogUnavailable` when the broker can't be reached or refuses for want of room, and `TooLarge` when
+    a record exceeds `max_size`; nothing else, but where said. Times are seconds since the epoch, durations seconds."""
 
     @property
-    def max_size(self) -> int: ...  # bytes a record may have, headers included
+    def max_size(self) -> int:
+        """Bytes a record may have, headers included."""
 
     def append(
         self,
@@ -89,31 +93,42 @@ class Log(Protocol):
         data: bytes,
         *,
         headers: Headers | None = None,
-        id: str
-        | None = None,  # an append with the same id within the dedupe window changes nothing and gives the first one's seq
-        expect: int
-        | None = None,  # seq of the last record of this subject; 0: there is none; otherwise raises `Conflict`
-        at: float
-        | None = None,  # seconds since the epoch; the record appears then (the past: at once). ev and retry only
-        ttl: float | None = None,  # seconds, at least 1; the record then vanishes. st and rt only
-    ) -> Awaitable[int]: ...  # its seq; for `at` the schedule's. Durable once awaited; appends may overlap
+        id: str | None = None,
+        expect: int | None = None,
+        at: float | None = None,
+        ttl: float | None = None,
+    ) -> Awaitable[int]:
+        """Store a record and give its seq. Durable once awaited; many appends may be under way at once, and are stored in call order.
 
-    async def append_all(
-        self, entries: Sequence[Entry]
-    ) -> None: ...  # st only, subjects distinct: all or none; `Conflict` when an `expect`
-    # does not hold; nothing happens when the ids have been appended before
-    def note(self, subject: str, data: bytes) -> None: ...  # append without waiting: may be lost in a crash. run only
+        `id`: an append with an id seen within the dedupe window changes nothing and gives the first one's seq (looked at before `expect`).
+        `expect`: seq of the last record of this subject, 0 when there is none; raises `Conflict` when it is another.
+        `at`: when the record shall appear (the past: at once); gives the schedule's seq. ev and retry only.
+        `ttl`: at least 1; the record then vanishes. st and rt only."""
+
+    async def append_all(self, entries: Sequence[Entry]) -> None:
+        """Store all of the entries or none: subjects distinct, all of them st. Raises `Conflict` when any `expect` does not hold. Entries
+        whose ids were appended before change nothing."""
+
+    def note(self, subject: str, data: bytes) -> None:
+        """Append without waiting: may be lost in a crash or an outage, and never raises. run only."""
 
     async def last(self, subject: str) -> Record | None: ...
-    async def lasts(
-        self, pattern: str
-    ) -> list[Record]: ...  # newest of each subject; pattern "st.orders.*"; ordered by subject
-    async def history(self, subject: str) -> list[Record]: ...  # what is kept of one subject, oldest first
-    async def scan(
-        self, pattern: str, *, limit: int, before: int | None = None
-    ) -> list[Record]: ...  # newest first, seq < before
-    async def get(self, part: str, seq: int) -> Record | None: ...  # part: "dlq", "run", ...
-    async def delete(self, part: str, seq: int) -> bool: ...  # False: it was not there
+
+    async def lasts(self, pattern: str) -> list[Record]:
+        """The newest record of each subject that fits ("st.orders.*"), ordered by subject."""
+
+    async def history(self, subject: str) -> list[Record]:
+        """What is kept of one subject, oldest first."""
+
+    async def scan(self, pattern: str, *, limit: int, before: int | None = None) -> list[Record]:
+        """The newest `limit` records that fit ("dlq.>"), with a seq below `before`, newest first."""
+
+    async def get(self, part: str, seq: int) -> Record | None:
+        """One record of a part ("dlq", "ev", ...) by its seq."""
+
+    async def delete(self, part: str, seq: int) -> bool:
+        """Remove one record for good. False: it was not there."""
+
     async def consume(
         self,
         name: str,
@@ -122,8 +137,15 @@ class Log(Protocol):
         *,
         credit: int,
         exclusive: bool = False,
-    ) -> Consumer: ...  # exclusive: one un-ended delivery at a time over all instances; durable: continues where the consumer of that name left off; a new one starts at what comes after its creation
-    async def backlog(self, name: str) -> Backlog: ...  # of the consumer of that name; zeros when there is none
+    ) -> Consumer:
+        """Have records of these subjects (all of one part, retry belongs to ev) delivered, each until it is ended.
+
+        Durable by `name`: continues where that consumer left off; a new one starts with what is appended after its creation. At most `credit`
+        deliveries, plus what `Consumer.resume` adds. `exclusive`: one un-ended delivery at a time over all instances, in order."""
+
+    async def backlog(self, name: str) -> Backlog:
+        """Of the consumer of that name; zeros when there is none."""
+
     def connected(self) -> bool: ...
 
 
