@@ -1,0 +1,65 @@
+# Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer, nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help dev test check fix bench lock docs clean
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# `make test ARGS="tests/cli -x"`, `make dev ARGS="--port 4000"`
+ARGS ?=
+ROOTS := motia_spec motia_generator motia_runtime
+LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+dev: $(VENV)/.run  ## run the example app with hot reload: http://127.0.0.1:3000
+	@$(BIN)/motia dev $(ARGS)
+
+test: $(VENV)/.dev  ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev  ## lint, format, types, layers, docs; edits nothing
+	@.ci/check $(BIN)
+
+fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+	@$(BIN)/python docs/build.py
+
+bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-written pipeline
+	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+
+docs: $(VENV)/.dev  ## write the generated references under docs/
+	@$(BIN)/python docs/build.py
+
+lock: $(VENV)/.uv  ## pin the newest allowed versions in both lock files
+	@$(VENV)/uv/bin/uv pip compile pyproject.toml --group dev --upgrade $(LOCK) -o requirements-dev.lock
+	@$(VENV)/uv/bin/uv pip compile pyproject.toml --group build --upgrade $(LOCK) -c requirements-dev.lock -o requirements.lock
+
+clean:  ## remove the environment and what tools left behind
+	@rm -rf $(VENV) motia_types .motia .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+
+# The environment. Stamps remember what is installed; a changed lock file or pyproject.toml makes them anew.
+$(VENV)/.made:
+	@. ./.ci/python && "$$PYTHON" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/.made
+	@echo "installing what the example app needs into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
+	@echo "installing what the tests and checks need into $(VENV)"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.uv: | $(VENV)/.made
+	@$(BIN)/python -m venv $(VENV)/uv
+	@$(VENV)/uv/bin/python -m pip --disable-pip-version-check --quiet install 'uv>=0.8'
+	@touch $@
