@@ -100,6 +100,15 @@ def state_names(subject: str) -> tuple[str, str]:
     return decode(group), decode(key)
 
 
+def stream_subject(stream: str, group: str, id: str) -> str:
+    return f"rt.{encode(stream)}.{encode(group)}.{encode(id)}"
+
+
+def stream_pattern(stream: str, group: str) -> str:
+    """Matches every item of this group of this stream and nothing else."""
+    return f"rt.{encode(stream)}.{encode(group)}.*"
+
+
 def retry_subject(step: str) -> str:
     return f"retry.{encode(step)}"
 

@@ -1,0 +1,132 @@
+"""The record of each run attempt: written once, when the attempt has ended, into a bounded part of the log. `motia trace` reads it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+
+from motia_runtime.handler import Trigger
+from motia_runtime.naming import run_subject
+from motia_runtime.ports import Log
+from motia_runtime.runlog import LogLine
+
+LISTED = 100  # emits and state operations listed in one record; more are counted, not listed
+RECORD_SIZE = 256 * 1024  # bytes; a larger record leaves out its log lines and lists
+
+_log = logging.getLogger("motia.records")
+
+
+class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    type: str
+    message: str
+    stack: str = ""  # the user's frames only
+
+
+class EmitInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    topic: str
+    size: int  # bytes
+    at: float | None = None
+
+
+class StateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+    op: str  # set or delete
+    group: str
+    key: str
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt of one run. Times are seconds since the epoch, durations seconds."""
+
+    trace_id: str
+    span_id: str
+    parent_id: str = ""  # span of the run that emitted the event, or of the HTTP caller
+    step: str
+    trigger: Trigger
+    attempt: int = 1
+    started: float
+    queued: float = 0.0  # between the emit (or the due time) and the start
+    duration: float
+    outcome: str  # ok, retry (failed, tried again later), dead (dead letter), failed, skipped
+    status: int | None = None  # of an api step's answer
+    conflicts: int = 0  # times the run began again because another run wrote what it had read
+    error: ErrorInfo | None = None
+    emits: list[EmitInfo] = []
+    state: list[StateInfo] = []
+    more_effects: int = 0
+    logs: list[LogLine] = []
+    more_logs: int = 0
+
+
+class TraceSummary(msgspec.Struct, frozen=True):
+    """One trace in a list."""
+
+    trace_id: str
+    started: float
+    duration: float  # from the first start to the last end
+    runs: int
+    root: str  # name of the step that began it
+    outcome: str  # dead, failed or retry when any run ended so (in this order), else ok
+    steps: list[str]
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(RunRecord).decode
+_WORST = {"ok": 0, "skipped": 0, "retry": 1, "failed": 2, "dead": 3}
+
+
+def write_record(log: Log, record: RunRecord) -> None:
+    data = _encode(record)
+    if len(data) > RECORD_SIZE:
+        slim = msgspec.structs.replace(
+            record, logs=[], more_logs=record.more_logs + len(record.logs), emits=[], state=[]
+        )
+        data = _encode(slim)
+    log.note(run_subject(record.trace_id), data)
+
+
+class TraceStore:
+    """Reads the records back."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+
+    async def runs(self, trace_id: str) -> list[RunRecord]:
+        """All attempts of a trace, ordered by start; empty when there is no such trace (or it is too old)."""
+        return sorted(await self._read(run_subject(trace_id), 10_000), key=lambda r: (r.started, r.span_id))
+
+    async def latest(self, limit: int = 50, *, step: str | None = None, runs: int = 5_000) -> list[TraceSummary]:
+        """The newest traces, newest first, made from the newest `runs` records."""
+        traces: dict[str, list[RunRecord]] = {}
+        for record in await self._read("run.>", runs):
+            traces.setdefault(record.trace_id, []).append(record)
+        found = [_summary(trace) for trace in traces.values() if step is None or any(r.step == step for r in trace)]
+        return sorted(found, key=lambda t: t.started, reverse=True)[:limit]
+
+    async def _read(self, pattern: str, limit: int) -> list[RunRecord]:
+        found: list[RunRecord] = []
+        for record in await self._log.scan(pattern, limit=limit):
+            try:
+                found.append(_decode(record.data))
+            except msgspec.DecodeError as problem:  # written by another version, or by hand
+                _log.warning("record %s of %s can't be read: %s", record.seq, record.subject, problem)
+        return found
+
+
+def _summary(runs: list[RunRecord]) -> TraceSummary:
+    runs = sorted(runs, key=lambda r: r.started)
+    spans = {r.span_id for r in runs}
+    root = next((r for r in runs if r.parent_id not in spans), runs[0])
+    final: dict[tuple[str, Any], str] = {}  # a later attempt settles what an earlier one left open
+    for run in runs:
+        final[run.step, run.trigger.event_id or run.span_id] = run.outcome
+    return TraceSummary(
+        trace_id=runs[0].trace_id,
+        started=runs[0].started,
+        duration=max(r.started + r.duration for r in runs) - runs[0].started,
+        runs=len(runs),
+        root=root.step,
+        outcome=max(final.values(), key=lambda outcome: _WORST.get(outcome, 0)),
+        steps=sorted({r.step for r in runs}),
+    )
