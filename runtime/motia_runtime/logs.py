@@ -1,6 +1,6 @@
 """Logs on the terminal: aligned lines for people (`motia dev`), JSON lines for machines (`motia start`), and the start banner.
 
-Everything logs through the standard `logging` under the name "motia". A record may carry, by `extra=`:
+Everything logs through the standard `logging` under the name "motia". A record may carry `extra={"motia": {...}}` with any of:
 
     step      name of the step, shown in a column of its own
     trace_id  32 hex digits; people see the first 8
@@ -27,7 +27,7 @@ import msgspec
 if TYPE_CHECKING:
     from motia_spec.model import Project
 
-__all__ = ["JsonFormatter", "Mask", "PeopleFormatter", "banner", "setup", "wants_color"]
+__all__ = ["JsonFormatter", "Mask", "PeopleFormatter", "banner", "printable", "setup", "wants_color"]
 
 ROOT = "motia"
 SHORTEST_SECRET = 4  # characters; masking shorter ones would hide ordinary words and help to guess them
@@ -95,14 +95,14 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        context = _context(record)
         for name in ("step", "trace_id", "attempt"):
-            if value := getattr(record, name, None):
+            if value := context.get(name):
                 line[name] = value
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = "".join(traceback.format_exception(record.exc_info[1]))
-        fields = getattr(record, "fields", None)
-        if isinstance(fields, Mapping):
-            line |= {f"{key}_" if key in line else str(key): value for key, value in fields.items()}
+        for key, value in (context.get("fields") or {}).items():
+            line[f"{key}_" if key in line else str(key)] = value
         return msgspec.json.encode(self._mask.value(line)).decode()
 
 
@@ -117,22 +117,21 @@ class PeopleFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         level, color = _level(record)
+        context = _context(record)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
         head = [self._paint(clock, _TIME), self._paint(f"{level:<5}", color)]
         if self._width:
-            head.append(self._paint(f"{_safe(str(getattr(record, 'step', '') or '')):<{self._width}}", _STEP))
-        trace = str(getattr(record, "trace_id", "") or "")[:8]
-        head.append(self._paint(f"{_safe(trace):<8}", _TRACE))
-        text = _safe(self._mask.text(record.getMessage()))
-        attempt = getattr(record, "attempt", 1)
-        fields = getattr(record, "fields", None)
-        shown = dict(fields) if isinstance(fields, Mapping) else {}
-        if isinstance(attempt, int) and attempt > 1:
-            shown["attempt"] = attempt
+            head.append(self._paint(f"{printable(str(context.get('step') or '')):<{self._width}}", _STEP))
+        trace = str(context.get("trace_id") or "")[:8]
+        head.append(self._paint(f"{printable(trace):<8}", _TRACE))
+        text = printable(self._mask.text(record.getMessage()))
+        shown = dict(context.get("fields") or {})
+        if context.get("attempt", 1) > 1:
+            shown["attempt"] = context["attempt"]
         for key, value in self._mask.value(shown).items():
-            text += f"  {self._paint(_safe(key) + '=', _KEY)}{_field(value)}"
+            text += f"  {self._paint(printable(key) + '=', _KEY)}{_field(value)}"
         if record.exc_info and record.exc_info[1] is not None:
-            text += "\n" + _safe(self._mask.text("".join(traceback.format_exception(record.exc_info[1])))).rstrip()
+            text += "\n" + printable(self._mask.text("".join(traceback.format_exception(record.exc_info[1])))).rstrip()
         return " ".join(head) + "  " + text.replace("\n", "\n    ")
 
     def _paint(self, text: str, code: str) -> str:
@@ -176,7 +175,7 @@ def banner(
         ("Steps", f"{count} ({counted})" if count else "0; add one under `steps:`"),
     ]
     bold, dim, off = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if color else ("", "", "")
-    lines = [f"{bold}{_safe(project.name)}{off} {dim}ready in {took * 1000:.0f} ms{off}", ""]
+    lines = [f"{bold}{printable(project.name)}{off} {dim}ready in {took * 1000:.0f} ms{off}", ""]
     lines += [f"  {dim}{label:<10}{off} {value}" for label, value in rows if value]
     return "\n".join(["", *lines, ""])
 
@@ -190,16 +189,20 @@ def wants_color(stream: IO[str]) -> bool:
     return stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
-def _level(record: logging.LogRecord) -> tuple[str, str]:
-    return _LEVELS.get(record.levelno, (record.levelname.lower(), "0"))
-
-
-def _safe(text: str) -> str:
+def printable(text: str) -> str:
     """Control characters as escapes; newlines and tabs stay."""
     return _CONTROL.sub(lambda m: f"\\x{ord(m[0]):02x}" if ord(m[0]) < 256 else f"\\u{ord(m[0]):04x}", text)
 
 
+def _context(record: logging.LogRecord) -> Mapping[str, Any]:
+    return getattr(record, "motia", None) or {}
+
+
+def _level(record: logging.LogRecord) -> tuple[str, str]:
+    return _LEVELS.get(record.levelno, (record.levelname.lower(), "0"))
+
+
 def _field(value: Any) -> str:
     if isinstance(value, str) and _PLAIN.fullmatch(value):
-        return _safe(value)
-    return _safe(msgspec.json.encode(value).decode())
+        return printable(value)
+    return printable(msgspec.json.encode(value).decode())

@@ -21,7 +21,7 @@ def record(
     made = logging.LogRecord("motia.step", level, "x.py", 1, message, (), None)
     if error is not None:
         made.exc_info = (type(error), error, error.__traceback__)
-    made.__dict__.update(extra)
+    made.__dict__["motia"] = extra
     return made
 
 
@@ -118,7 +118,7 @@ def test_setup_replaces_itself_and_follows_the_kind(monkeypatch: pytest.MonkeyPa
         setup(project(), json=False, stream=io.StringIO())
         setup(project(secrets=("API_KEY",)), json=True, stream=out)
         assert len(root.handlers) == len(before) + 1
-        logging.getLogger("motia.step").info("key very-secret", extra={"step": "Pay"})
+        logging.getLogger("motia.step").info("key very-secret", extra={"motia": {"step": "Pay"}})
         logging.getLogger("motia.step").debug("not shown")
         logging.getLogger("library").info("not shown")
     finally:
