@@ -29,3 +29,8 @@ def parse(traceparent: str | None) -> TraceContext | None:
 
 def format_parent(trace_id: str, span_id: str) -> str:
     return f"00-{trace_id}-{span_id}-01"
+
+
+def format_context(trace: TraceContext) -> str:
+    """A root has no parent, but the header needs one: half of the trace id stands in, which no span of ours has."""
+    return format_parent(trace.trace_id, trace.parent_id or trace.trace_id[:16])

@@ -1,0 +1,164 @@
+"""Handlers of a project: imported, checked, callable. The one place that runs users' modules."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+
+from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, Handler, NoopStep, Project
+
+GENERATED = "motia_types"
+
+
+class HandlerError(Exception):
+    """A handler can't be loaded. The message says which and why; mend the file and save it."""
+
+
+class Bound(msgspec.Struct, frozen=True):
+    """A function of the user's, ready to be called."""
+
+    handler: Handler
+    function: Callable[..., Any]
+    is_async: bool
+    arity: int  # positional arguments it is called with
+
+
+class BoundStep(msgspec.Struct, frozen=True):
+    step: AnyStep
+    handler: Bound
+    middleware: tuple[Bound, ...] = ()
+
+
+def bind(project: Project) -> dict[str, BoundStep]:
+    """Import every Python handler of the project anew and check that it fits. Raises `HandlerError`; then the modules that were loaded
+    before are as they were, so that a running app goes on with them."""
+    with _fresh_modules(project.root):
+        bound: dict[str, BoundStep] = {}
+        for step in project.steps.values():
+            if isinstance(step, NoopStep):
+                continue
+            middleware = step.middleware if isinstance(step, ApiStep) else ()
+            bound[step.name] = BoundStep(
+                step,
+                _load(project.root, step.handler, step.name, _arities(step)),
+                tuple(_load(project.root, m, f"middleware of {step.name}", (3,)) for m in middleware),
+            )
+        return bound
+
+
+def _arities(step: ApiStep | EventStep | CronStep) -> tuple[int, ...]:
+    return (1, 2) if isinstance(step, CronStep) else (2,)
+
+
+@contextmanager
+def _fresh_modules(root: Path) -> Iterator[None]:
+    """Forget the modules of the project, so that they are imported anew; put them back if that fails."""
+    importlib.invalidate_caches()
+    old = {name: module for name, module in sys.modules.items() if _belongs(name, module, root)}
+    for name in old:
+        del sys.modules[name]
+    path = list(sys.path)
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    try:
+        yield
+    except BaseException:
+        for name in [n for n, m in sys.modules.items() if _belongs(n, m, root)]:
+            del sys.modules[name]
+        sys.modules.update(old)
+        sys.path[:] = path
+        raise
+
+
+def _belongs(name: str, module: ModuleType, root: Path) -> bool:
+    """Generated types are installed by `types`, so they stay; an environment inside the project is not the project's code."""
+    if name == "__main__" or name.partition(".")[0] == GENERATED:
+        return False
+    places = [getattr(module, "__file__", None)]
+    if places == [None]:
+        places = list(getattr(module, "__path__", ()))  # a folder without __init__.py
+    for place in places:
+        path = Path(place) if place else None
+        if path is not None and path.is_relative_to(root):
+            inside = path.relative_to(root).parts
+            return not any(part in ("site-packages", ".venv", "venv") for part in inside) and not _is_ours(module)
+    return False
+
+
+def _is_ours(module: ModuleType) -> bool:
+    """When the project is the framework's own repository, the framework itself is not reloaded."""
+    return module.__name__.partition(".")[0] in ("motia_spec", "motia_generator", "motia_runtime")
+
+
+def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...]) -> Bound:
+    where = f"{handler.path}:{handler.function}"
+    if handler.language != "python":
+        raise HandlerError(f"{who}: {handler.path} is not Python; this version runs Python handlers only")
+    module = _import(root, handler, who)
+    function = getattr(module, handler.function, None)
+    if function is None:
+        names = ", ".join(
+            sorted(n for n, v in vars(module).items() if inspect.isfunction(v) and v.__module__ == module.__name__)
+        )
+        raise HandlerError(f"{who}: {handler.path} has no function {handler.function!r} (it has: {names or 'none'})")
+    if not callable(function):
+        raise HandlerError(f"{who}: {where} is a {type(function).__name__}, not a function")
+    signature = inspect.signature(function)
+    for arity in sorted(arities, reverse=True):
+        try:
+            signature.bind(*range(arity))
+        except TypeError:
+            continue
+        target = function if inspect.isroutine(function) else type(function).__call__
+        if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
+            raise HandlerError(f"{who}: {where} is a generator; return the answer instead of yielding it")
+        is_async = inspect.iscoroutinefunction(target)
+        if arities == (3,) and not is_async:
+            raise HandlerError(f"{who}: {where} must be `async def`: it awaits `next(request)`")
+        return Bound(handler, function, is_async, arity)
+    wanted = {1: "(ctx)", 2: "(input, ctx)", 3: "(request, ctx, next)"}
+    raise HandlerError(f"{who}: {where}{signature} must take {' or '.join(wanted[a] for a in arities)}")
+
+
+def _import(root: Path, handler: Handler, who: str) -> ModuleType:
+    path = root / handler.path
+    if not path.is_file():
+        raise HandlerError(f"{who}: there is no file {handler.path}; `motia gen` writes a stub for it")
+    parts = Path(handler.path).with_suffix("").parts
+    try:
+        if all(part.isidentifier() for part in parts):
+            return importlib.import_module(".".join(parts))
+        name = "motia_handlers." + "".join(c if c.isalnum() else f"_{ord(c):x}_" for c in handler.path)
+        if name in sys.modules:
+            return sys.modules[name]
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = sys.modules[name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+    except Exception as problem:
+        raise HandlerError(
+            f"{who}: {handler.path} can't be imported: {type(problem).__name__}: {problem}{_line(problem, path)}"
+        ) from problem
+
+
+def _line(problem: BaseException, path: Path) -> str:
+    """Where in the user's file the import failed."""
+    if isinstance(problem, SyntaxError):
+        return ""  # its message has the place
+    place, walk = "", problem.__traceback__
+    while walk is not None:
+        if walk.tb_frame.f_code.co_filename == str(path):
+            place = f" ({path.name}, line {walk.tb_lineno})"
+        walk = walk.tb_next
+    return place

@@ -1,0 +1,123 @@
+"""Calling users' functions: async ones in the loop, plain ones in threads, all of them within their timeout.
+
+A plain function that runs past its timeout is interrupted in its thread; an async one that never awaits would stop the whole loop, so a watchdog
+thread interrupts it there. Both work for Python code; a call into C that does not return can't be interrupted, and costs its thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from motia_runtime.bind import Bound
+from motia_runtime.context import Context, SyncContext
+
+THREADS = 64  # plain functions that run at once in a process
+PULSE = 0.25  # seconds between signs of life of the loop
+
+
+class HandlerTimeout(TimeoutError):
+    """The handler ran longer than its step's `timeout`. Raise the timeout in the spec, or make the handler faster."""
+
+
+class Executor:
+    """Lives as long as the engine. Create it in the loop it serves."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="motia-step")
+        self._watchdog = Watchdog(asyncio.get_running_loop())
+
+    async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
+        """The function's result. Raises what it raises, or `HandlerTimeout`."""
+        if not bound.is_async:
+            return await self.run_in_thread(bound.function, args, ctx, timeout)
+        task = asyncio.current_task()
+        assert task is not None
+        self._watchdog.watch(task, timeout)
+        try:
+            async with asyncio.timeout(timeout) as limit:
+                return await bound.function(*args, ctx)
+        except TimeoutError as problem:
+            if limit.expired() and not isinstance(problem, HandlerTimeout):
+                raise HandlerTimeout(f"no result after {timeout:g} s") from None
+            raise
+        finally:
+            self._watchdog.forget(task)
+
+    async def run_in_thread(
+        self, function: Callable[..., Any], args: tuple[Any, ...], ctx: Context, timeout: float
+    ) -> Any:
+        loop = asyncio.get_running_loop()
+        sync_ctx = SyncContext(ctx, loop)
+        started: list[int] = []
+        finished = threading.Event()
+
+        def call() -> Any:
+            started.append(threading.get_ident())
+            try:
+                return function(*args, sync_ctx)
+            finally:
+                finished.set()
+
+        future = loop.run_in_executor(self._threads, call)
+        done, _ = await asyncio.wait((future,), timeout=timeout)
+        if done:
+            return future.result()
+        future.cancel()  # when it never started; otherwise its result, should it come, is ignored
+        future.add_done_callback(lambda f: f.cancelled() or f.exception())
+        if started and not finished.is_set():
+            interrupt(started[0])
+        raise HandlerTimeout(f"no result after {timeout:g} s")
+
+    def close(self) -> None:
+        self._watchdog.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class Watchdog:
+    """Interrupts a handler that blocks the loop for longer than its timeout."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._loop_thread = threading.get_ident()
+        self._timeouts: dict[asyncio.Task[Any], float] = {}
+        self._beat = time.monotonic()
+        self._stopped = threading.Event()
+        self._pulse = loop.call_later(PULSE, self._sign_of_life)
+        self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
+        self._thread.start()
+
+    def watch(self, task: asyncio.Task[Any], timeout: float) -> None:
+        self._timeouts[task] = timeout
+
+    def forget(self, task: asyncio.Task[Any]) -> None:
+        self._timeouts.pop(task, None)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self._pulse.cancel()
+
+    def _sign_of_life(self) -> None:
+        self._beat = time.monotonic()
+        self._pulse = self._loop.call_later(PULSE, self._sign_of_life)
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(PULSE):
+            blocked = time.monotonic() - self._beat
+            if blocked < 4 * PULSE:
+                continue
+            task = asyncio.current_task(self._loop)  # a plain dict lookup, also from here
+            timeout = self._timeouts.get(task) if task is not None else None
+            if timeout is not None and blocked > timeout:
+                self._beat = time.monotonic()  # one interrupt, then a new chance
+                interrupt(self._loop_thread)
+
+
+def interrupt(thread: int) -> None:
+    """Have `HandlerTimeout` raised in a thread at its next step of Python code."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(HandlerTimeout))

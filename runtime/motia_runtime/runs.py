@@ -1,0 +1,144 @@
+"""One attempt of one run: its context while it runs, its record when it has ended. Shared by api, event and cron steps."""
+
+from __future__ import annotations
+
+import linecache
+import logging
+import random
+import time
+from pathlib import Path
+
+import msgspec
+
+from motia_runtime.bind import BoundStep
+from motia_runtime.codec import Codec
+from motia_runtime.context import Context, Secrets
+from motia_runtime.effects import Services, Unit
+from motia_runtime.execute import Executor
+from motia_runtime.handler import Trigger
+from motia_runtime.records import ErrorInfo, RunRecord, write_record
+from motia_runtime.runlog import RunLogger
+from motia_runtime.runner import TraceContext
+from motia_runtime.trace import new_span_id
+from motia_runtime.types import Types
+from motia_spec.model import Project, Retry
+
+CONFLICTS_PER_RUN = 100  # times a run begins again because of concurrent writers, before it counts as failed
+STACK_FRAMES = 20  # of the user's code, innermost last
+
+_log = logging.getLogger("motia.engine")
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A step made ready to run."""
+
+    bound: BoundStep
+    emits: dict[str, Codec]  # by topic
+
+    @property
+    def name(self) -> str:
+        return self.bound.step.name
+
+
+class Attempt:
+    __slots__ = ("conflicts", "ctx", "parent_id", "plan", "queued", "start", "started", "trigger", "unit")
+
+    def __init__(self, plan: Plan, unit: Unit, ctx: Context, trigger: Trigger, parent_id: str, queued: float) -> None:
+        self.plan = plan
+        self.unit = unit
+        self.ctx = ctx
+        self.trigger = trigger
+        self.parent_id = parent_id
+        self.queued = queued
+        self.conflicts = 0
+        self.started = time.time()
+        self.start = time.perf_counter()
+
+
+class Runs:
+    """Begins and ends attempts. Lives as long as the engine."""
+
+    def __init__(self, project: Project, types: Types, services: Services, executor: Executor) -> None:
+        self.services = services
+        self.executor = executor
+        self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
+        self._root = project.root
+        self._secrets = Secrets(project.secrets)
+        self._topics = {t.name: types.codec(t.schema) for t in project.topics.values()}
+
+    def plan(self, bound: BoundStep) -> Plan:
+        return Plan(bound, {e.topic: self._topics[e.topic] for e in bound.step.emits})
+
+    def topic(self, name: str) -> Codec:
+        return self._topics[name]
+
+    def begin(
+        self, plan: Plan, trace: TraceContext, trigger: Trigger, run_id: str, attempt: int = 1, queued: float = 0.0
+    ) -> Attempt:
+        step = plan.name
+        unit = Unit(self.services, plan.emits, run_id, trace.trace_id, new_span_id())
+        logger = RunLogger(step, trace.trace_id)
+        ctx = Context(unit, step, trace.trace_id, attempt, trigger, logger, self._secrets)
+        return Attempt(plan, unit, ctx, trigger, trace.parent_id, queued)
+
+    def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
+        duration = time.perf_counter() - attempt.start
+        unit, ctx = attempt.unit, attempt.ctx
+        write_record(
+            self.services.log,
+            RunRecord(
+                trace_id=ctx.trace_id,
+                span_id=unit.span_id,
+                parent_id=attempt.parent_id,
+                step=ctx.step,
+                trigger=attempt.trigger,
+                attempt=ctx.attempt,
+                started=attempt.started,
+                queued=attempt.queued,
+                duration=duration,
+                outcome=outcome,
+                status=status,
+                conflicts=attempt.conflicts,
+                error=error,
+                emits=unit.emitted,
+                state=unit.written,
+                more_effects=unit.more,
+                logs=ctx.logger.lines,
+                more_logs=ctx.logger.dropped,
+            ),
+        )
+        if error is not None:
+            level = logging.WARNING if outcome == "retry" else logging.ERROR
+            fields = {"attempt": ctx.attempt, "outcome": outcome, "error": f"{error.type}: {error.message}"}
+            extra = {"motia": {"step": ctx.step, "trace_id": ctx.trace_id, "fields": fields, "stack": error.stack}}
+            _log.log(level, "%s failed: %s: %s", ctx.step, error.type, error.message, extra=extra)
+
+    def describe(self, problem: BaseException) -> ErrorInfo:
+        """What a person needs to know of an error: its type, its words, and where in the user's own files it came from."""
+        frames: list[str] = []
+        walk = problem.__traceback__
+        while walk is not None:
+            file = Path(walk.tb_frame.f_code.co_filename)
+            if file.is_relative_to(self._root) and "site-packages" not in file.parts:
+                code = linecache.getline(str(file), walk.tb_lineno).strip()
+                name = walk.tb_frame.f_code.co_name
+                frames.append(f"{file.relative_to(self._root).as_posix()}:{walk.tb_lineno} in {name}: {code}")
+            walk = walk.tb_next
+        return ErrorInfo(type(problem).__name__, str(problem), "\n".join(frames[-STACK_FRAMES:]))
+
+
+def retry_delay(retry: Retry, failed: int) -> float:
+    """Seconds to wait after attempt number `failed` has failed."""
+    factor = {"exponential": 2.0 ** min(failed - 1, 60), "linear": float(failed), "fixed": 1.0}[retry.backoff]
+    delay = min(retry.delay * factor, retry.max)
+    return delay * random.uniform(0.5, 1.0) if retry.jitter else delay  # noqa: S311  # spreads load, hides nothing
+
+
+def conflict_pause(conflicts: int) -> float:
+    """Seconds before a run begins again, so that writers of one key don't march in step."""
+    return random.uniform(0, 0.001 * min(conflicts, 50))  # noqa: S311  # spreads load, hides nothing
+
+
+def skipped_by(retry: Retry, problem: BaseException) -> bool:
+    """True when the policy's `skip` names the error's class or one of its bases."""
+    return any(kind.__name__ in retry.skip for kind in type(problem).__mro__)
