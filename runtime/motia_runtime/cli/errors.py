@@ -1,0 +1,60 @@
+"""What an exception looks like to people: one line that says what happened and what to do, and the exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import click
+
+from motia_runtime.cli.console import printable, say
+
+
+class Failure(Exception):
+    """A command could not do its work; exit code 1. The message is the whole line."""
+
+
+class Refusal(Exception):
+    """A command refuses what was asked; exit code 2, as for wrong usage. The message is the whole line."""
+
+
+def show(error: Exception) -> int:
+    """Print it to stderr and return the exit code."""
+    if isinstance(error, click.exceptions.Abort):
+        if isinstance(error.__cause__, EOFError):
+            say("aborted: no more input")
+            return 1
+        return 130  # Ctrl-C needs no words
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        sys.stderr.close()
+        return 1
+    message, code = _explain(error)
+    say(f"error: {printable(message)}", color="31")
+    if isinstance(error, click.UsageError) and error.ctx is not None:
+        say(f"try `{error.ctx.command_path} --help`")
+    return code
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    if isinstance(error, click.ClickException):
+        return error.format_message(), error.exit_code
+    if isinstance(error, Refusal):
+        return str(error), 2
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}", 1
+    return (str(error), 1) if isinstance(error, _known()) else (_internal(error), 1)
+
+
+def _known() -> tuple[type[Exception], ...]:
+    """Exceptions whose message is written for people. Imported here: nothing that worked needs them."""
+    from motia_runtime.dotenv import DotenvError
+    from motia_runtime.handler import InvalidKey, InvalidTopic, ValidationFailed
+    from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
+
+    return Failure, DotenvError, InvalidKey, InvalidTopic, ValidationFailed, Conflict, LogUnavailable, TooLarge
+
+
+def _internal(error: Exception) -> str:
+    text = str(error).strip().split("\n", 1)[0][:300]
+    return f"this should not happen: {type(error).__name__}: {text}; run it with --debug for the traceback"

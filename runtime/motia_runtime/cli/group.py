@@ -1,0 +1,87 @@
+"""What all commands share: the options that say which project, and did-you-mean for a mistyped command."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+SPEC = "motia.yaml"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Settings:
+    """The shared options, as far as given. Lives as long as the command."""
+
+    def __init__(self) -> None:
+        self.folder: str | None = None  # -C
+        self.env: str | None = None  # --env: the overlay motia.<env>.yaml
+
+    def root(self) -> Path:
+        """The folder of the nearest motia.yaml, from -C or the working directory upwards. UsageError when there is none."""
+        start = Path(self.folder or ".")
+        if self.folder is not None and not start.exists():
+            raise click.UsageError(f"-C {self.folder}: no such folder")
+        start = start.absolute()
+        if start.is_file():
+            return start.parent
+        for folder in (start, *start.parents):
+            if (folder / SPEC).is_file():
+                return Path(os.path.relpath(folder)) if folder.is_relative_to(Path.cwd()) else folder
+        raise click.UsageError(f"no {SPEC} in {start} or above it; `motia create` starts a project, -C DIR names one")
+
+
+def settings(ctx: click.Context) -> Settings:
+    found = ctx.find_root().obj
+    if not isinstance(found, Settings):
+        found = ctx.find_root().obj = Settings()
+    return found
+
+
+def project_options(function: F) -> F:
+    """-C, --env and --debug, before or after the command's name."""
+
+    def folder(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            settings(ctx).folder = value
+
+    def env(ctx: click.Context, _: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            settings(ctx).env = value
+
+    options = [
+        click.option(
+            "-C", "--project", metavar="DIR", type=click.Path(), expose_value=False, callback=folder,
+            help="Folder of the project.",
+        ),
+        click.option(
+            "--env", metavar="NAME", envvar="MOTIA_ENV", expose_value=False, callback=env,
+            help="Lay motia.NAME.yaml over the spec.",
+        ),
+        click.option("--debug", is_flag=True, expose_value=False, help="Show tracebacks; also MOTIA_DEBUG=1."),
+        click.help_option("-h", "--help"),
+    ]  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+class Group(click.Group):
+    """A group that knows what was probably meant."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            from difflib import get_close_matches
+
+            known = self.list_commands(ctx)
+            close = get_close_matches(name, known, 1, 0.5)
+            hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else f"there are: {', '.join(known)}"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
