@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from motia_runtime.cli.group import SPEC, project_options, settings
+from motia_runtime.cli.group import SPEC, Settings, project_options, settings
 
 LARGEST = 64 << 20  # bytes read from stdin; the language refuses far smaller specs with a diagnostic of its own
 
@@ -26,24 +26,14 @@ def command(ctx: click.Context, path: str | None, form: str, strict: bool) -> No
     PATH is a motia.yaml or its folder; - reads the spec from stdin, and files it names from the project's folder.
     Exits with 1 when there are errors (with --strict: or warnings).
     """
+    shared = settings(ctx)
+    folder, text = _which(shared, path)
+
     from motia_runtime.cli.console import say
     from motia_runtime.cli.project import read_dotenv
     from motia_spec import compile_project, render
     from motia_spec.diagnostics import Severity
 
-    shared = settings(ctx)
-    text: str | None = None
-    if path == "-":
-        folder = Path(shared.folder or ".")
-        text = _stdin()
-    elif path is None:
-        folder = shared.root()
-    else:
-        folder = Path(path)
-        if not folder.exists():
-            raise click.UsageError(f"{path}: no such file or folder")
-        if folder.is_dir() and not (folder / SPEC).is_file():
-            raise click.UsageError(f"{path}: no {SPEC} in this folder")
     read_dotenv(folder if folder.is_dir() else folder.parent)
     compiled = compile_project(folder, overlay=shared.env, text=text)
     found = compiled.diagnostics
@@ -68,6 +58,20 @@ def command(ctx: click.Context, path: str | None, form: str, strict: bool) -> No
                 color="32",
             )
     ctx.exit(1 if errors or (strict and warnings) else 0)
+
+
+def _which(shared: Settings, path: str | None) -> tuple[Path, str | None]:
+    """Where the spec is, and its text when it came by stdin."""
+    if path is None:
+        return shared.root(), None
+    if path == "-":
+        return Path(shared.folder or "."), _stdin()
+    found = Path(path)
+    if not found.exists():
+        raise click.UsageError(f"{path}: no such file or folder")
+    if found.is_dir() and not (found / SPEC).is_file():
+        raise click.UsageError(f"{path}: no {SPEC} in this folder")
+    return found, None
 
 
 def _stdin() -> str:

@@ -29,6 +29,9 @@ def show(ctx: click.Context, origins: bool, as_json: bool) -> None:
 
     Credentials in URLs are masked.
     """
+    shared = settings(ctx)
+    root = shared.root()
+
     import os
 
     from motia_runtime.cli.console import emit_json, table
@@ -36,8 +39,6 @@ def show(ctx: click.Context, origins: bool, as_json: bool) -> None:
     from motia_runtime.logs import Mask
     from motia_spec.load import load_spec
 
-    shared = settings(ctx)
-    root = shared.root()
     read_dotenv(root)
     loaded = load_spec(root, os.environ, shared.env, None)
     if loaded.node is None:

@@ -21,7 +21,7 @@ class Refusal(Exception):
 def show(error: Exception) -> int:
     """Print it to stderr and return the exit code."""
     if isinstance(error, click.exceptions.Abort):
-        if isinstance(error.__cause__, EOFError):
+        if isinstance(error.__context__, EOFError):
             say("aborted: no more input")
             return 1
         return 130  # Ctrl-C needs no words

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 def load(ctx: click.Context, *, handlers: bool = False, dotenv: bool = True) -> Project:
     """Prints the errors to stderr and exits with 1 when the spec has any; warnings are the business of `motia check`."""
-    from motia_spec import compile_project
-
     shared = settings(ctx)
     root = shared.root()
     if dotenv:
         read_dotenv(root)
+
+    from motia_spec import compile_project
+
     compiled = compile_project(root, overlay=shared.env, handlers=handlers)
     if compiled.project is None or not compiled.ok:
         fail(ctx, compiled.diagnostics, compiled.sources)
