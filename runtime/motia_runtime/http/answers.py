@@ -1,0 +1,92 @@
+"""What a handler returned, as a response: status, headers, encoded body."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from motia_runtime.handler import InvalidHeader, Response
+from motia_runtime.http.codecs import Codec
+from motia_runtime.http.problems import Header
+from motia_runtime.runner import Answer
+from motia_spec.model import ApiStep
+
+JSON = ((b"content-type", b"application/json"),)
+TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
+BINARY = ((b"content-type", b"application/octet-stream"),)
+WITHOUT_BODY = frozenset({204, 205, 304})
+FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"})
+
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_MOTIA_KEYS = frozenset({"status", "headers", "body"})
+_encode = msgspec.json.Encoder().encode
+
+
+class Finisher:
+    """Turns results of one step's handler into answers. A body whose status has a declared schema is validated against it."""
+
+    def __init__(self, step: ApiStep, codecs: Mapping[int, Codec]) -> None:
+        self._step = step.name
+        self._codecs = codecs
+        declared = sorted(status for status in step.responses if 200 <= status < 300)
+        self._status = declared[0] if declared else 200
+        self._status_of_none = self._status if declared else 204
+
+    def __call__(self, result: Any) -> Answer:
+        """Raises `ValidationFailed` for a body that does not fit its declared schema, `InvalidHeader`, ValueError for an impossible status,
+        TypeError for a value that JSON can't hold."""
+        headers: Mapping[str, Any] | None = None
+        if isinstance(result, Response):
+            status, headers, body = result.status, result.headers, result.body
+        elif type(result) is dict and type(result.get("status")) is int and _MOTIA_KEYS.issuperset(result):
+            status, headers, body = result["status"], result.get("headers"), result.get("body")
+        else:
+            body = result
+            status = self._status_of_none if body is None else self._status
+        if type(status) is not int or not 200 <= status <= 599:
+            raise ValueError(f"step {self._step} answered with status {status!r}; use an int from 200 to 599")
+        given = _headers(headers) if headers else ()
+        typed = any(name == b"content-type" for name, _ in given)
+        if status in WITHOUT_BODY:
+            if body is not None and body != b"" and body != "":
+                raise ValueError(f"step {self._step} answered {status} with a body; that status has none")
+            return Answer(status, given, b"")
+        standard, data = self._encode_body(status, body, typed)
+        return Answer(status, given if typed else standard + given, data)
+
+    def _encode_body(self, status: int, body: Any, typed: bool) -> tuple[tuple[Header, ...], bytes]:
+        if isinstance(body, (bytes, bytearray, memoryview)):
+            return BINARY, bytes(body)
+        codec = self._codecs.get(status)
+        if codec is not None and not (typed and type(body) is str):
+            return JSON, codec.encode(body)
+        if body is None:
+            return (), b""
+        if type(body) is str:
+            return TEXT, body.encode("utf-8")
+        return JSON, _encode(body)
+
+
+def _headers(headers: Mapping[str, Any]) -> tuple[Header, ...]:
+    """Checked and encoded; a list of values makes one line for each. Content-Length and its like are ours and left out."""
+    found: list[Header] = []
+    for name, value in headers.items():
+        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
+            raise InvalidHeader(
+                f"response header name {name!r} is not a token: letters, digits and !#$%&'*+-.^_`|~ only"
+            )
+        lower = name.lower()
+        if lower in FRAMING:
+            continue
+        for one in value if isinstance(value, (list, tuple)) else (value,):
+            text = one if isinstance(one, str) else str(one)
+            if _VALUE.fullmatch(text) is None:
+                raise InvalidHeader(
+                    f"value of response header {name!r} holds a control character or one beyond Latin-1: {text[:80]!r}"
+                )
+            found.append((lower.encode(), text.encode("latin-1")))
+    return tuple(found)

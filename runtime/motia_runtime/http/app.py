@@ -1,0 +1,155 @@
+"""The HTTP application of one version of a project: its steps, the pages and health checks beside them, on Litestar."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from litestar import Litestar, Request
+from litestar import Response as LitestarResponse
+from litestar.exceptions import HTTPException
+from litestar.handlers import ASGIRouteHandler, asgi
+
+from motia_runtime.http.codecs import Types
+from motia_runtime.http.cors import CorsPolicy
+from motia_runtime.http.endpoint import PathEndpoint, StepEndpoint
+from motia_runtime.http.guard import send_answer
+from motia_runtime.http.page import Page
+from motia_runtime.http.problems import Header, Refused, problem
+from motia_runtime.http.routes import Routes, shape
+from motia_runtime.runner import Answer, ApiRunner
+from motia_spec.model import ApiStep, Project
+
+PAGE_HEADERS: tuple[Header, ...] = (
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' data:; object-src 'none'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"cache-control", b"no-cache"),
+)
+PLAIN: Header = (b"content-type", b"text/plain; charset=utf-8")
+PAGE_METHODS = b"GET, HEAD, OPTIONS"
+
+log = logging.getLogger("motia.http")
+
+
+class Application(Litestar):
+    """A Litestar application that looks among the steps first. Everything else (pages, health, handlers passed to
+    `build_app`, 404) is Litestar's own routing. Why not steps as well: `routes`."""
+
+    def __init__(self, steps: Routes[PathEndpoint], handlers: Sequence[Any]) -> None:
+        super().__init__(
+            list(handlers),
+            openapi_config=None,
+            logging_config=None,
+            exception_handlers={HTTPException: _http_problem, Exception: _failure},
+        )
+        self.steps = steps
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            try:
+                found = self.steps.find(scope["raw_path"])
+            except Refused as refusal:
+                await send_answer(send, refusal.answer())
+                return
+            if found is not None:
+                endpoint, values = found
+                await endpoint(scope, receive, send, values)
+                return
+        await super().__call__(scope, receive, send)
+
+
+def build_app(
+    project: Project,
+    types: Types,
+    runner: ApiRunner,
+    *,
+    ready: Callable[[], bool],
+    pages: Mapping[str, Page | Callable[[], Page]] | None = None,
+    handlers: Sequence[Any] = (),
+) -> Application:
+    """The application for `project`. `pages`: path to page, or to a function that makes it at the first request. `handlers`: further Litestar
+    route handlers. A step of the same path goes before either."""
+    cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
+    routes: Routes[PathEndpoint] = Routes()
+    paths: dict[str, PathEndpoint] = {}
+    for step in project.steps.values():
+        if not isinstance(step, ApiStep):
+            continue
+        path = paths.get(shape(step.path))
+        if path is None:
+            path = paths[shape(step.path)] = PathEndpoint(cors)
+            routes.add(step.path, path)
+        endpoint = StepEndpoint(step, types, runner, project.defs)
+        for method in step.methods:
+            path.add(method, endpoint)
+    system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
+    return Application(routes, [*system, *handlers])
+
+
+def _health() -> ASGIRouteHandler:
+    return _fixed("/healthz", lambda: Answer(200, (PLAIN,), b"ok\n"))
+
+
+def _readiness(ready: Callable[[], bool]) -> ASGIRouteHandler:
+    return _fixed(
+        "/readyz",
+        lambda: Answer(200, (PLAIN,), b"ready\n") if ready() else problem(503, "The application is not ready."),
+    )
+
+
+def _page(path: str, page: Page | Callable[[], Page]) -> ASGIRouteHandler:
+    made: list[Answer] = []
+
+    def answer() -> Answer:
+        if not made:
+            content = page if isinstance(page, Page) else page()
+            made.append(Answer(200, ((b"content-type", content.content_type.encode()), *PAGE_HEADERS), content.body))
+        return made[0]
+
+    return _fixed(path, answer)
+
+
+def _fixed(path: str, answer: Callable[[], Answer]) -> ASGIRouteHandler:
+    """A handler of GET and HEAD that takes nothing from the request."""
+
+    @asgi(path, copy_scope=False)
+    async def handler(scope: Any, receive: Any, send: Any) -> None:
+        method = scope["method"]
+        if method in ("GET", "HEAD"):
+            await send_answer(send, answer())
+        elif method == "OPTIONS":
+            await send_answer(send, Answer(204, ((b"allow", PAGE_METHODS),), b""))
+        else:
+            detail = f"{method} is not among the methods of this path: {PAGE_METHODS.decode()}."
+            await send_answer(send, problem(405, detail, headers=((b"allow", PAGE_METHODS),)))
+
+    return handler
+
+
+def _respond(answer: Answer) -> LitestarResponse[bytes]:
+    headers = {name.decode(): value.decode("latin-1") for name, value in answer.headers}
+    media_type = headers.pop("content-type")
+    return LitestarResponse(answer.body, status_code=answer.status, headers=headers, media_type=media_type)
+
+
+def _http_problem(request: Request[Any, Any, Any], error: HTTPException) -> LitestarResponse[bytes]:
+    if error.status_code >= 500:
+        return _failure(request, error)
+    detail = "There is nothing at this path." if error.status_code == 404 else error.detail
+    headers = tuple((k.lower().encode(), str(v).encode("latin-1")) for k, v in (error.headers or {}).items())
+    return _respond(problem(error.status_code, detail, headers=headers))
+
+
+def _failure(request: Request[Any, Any, Any], error: Exception) -> LitestarResponse[bytes]:
+    log.error("unhandled error while answering %s", request.scope["path"], exc_info=error)
+    return _respond(problem(500, "The request could not be answered."))
+
+
+__all__ = ["Application", "build_app"]

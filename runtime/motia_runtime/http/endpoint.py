@@ -1,0 +1,127 @@
+"""A step as an ASGI endpoint: the hot path. Decodes once, runs, answers; nothing of the framework is made per request."""
+
+from __future__ import annotations
+
+import logging
+
+from motia_runtime import trace
+from motia_runtime.handler import Problem, Request, ValidationFailed
+from motia_runtime.http.answers import Finisher
+from motia_runtime.http.body import ClientGone, decode_body, read_body
+from motia_runtime.http.codecs import Codec, Types
+from motia_runtime.http.cors import CorsPolicy
+from motia_runtime.http.guard import Receive, Scope, Send, send_answer
+from motia_runtime.http.problems import Header, Refused, from_problem, problem
+from motia_runtime.http.query import Query
+from motia_runtime.ports import LogUnavailable
+from motia_runtime.runner import Answer, ApiRunner
+from motia_spec.model import ApiStep
+from motia_spec.node import JSON
+
+RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
+
+log = logging.getLogger("motia.http")
+
+
+def header_dict(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Names in lower case; repeated ones joined, Cookie by "; ", others by ", " (RFC 9110, 5.3)."""
+    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+    if len(found) != len(headers):
+        found = {}
+        for name_bytes, value_bytes in headers:
+            name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
+            joint = "; " if name == "cookie" else ", "
+            found[name] = f"{found[name]}{joint}{value}" if name in found else value
+    return found
+
+
+class StepEndpoint:
+    """One api step. Lives as long as the application it is part of."""
+
+    def __init__(self, step: ApiStep, types: Types, runner: ApiRunner, defs: dict[str, JSON]) -> None:
+        self.step = step
+        self._names = step.path_params
+        self._runner = runner
+        self._body: Codec | None = types.codec(step.body) if step.body else None
+        self._query = Query(step.query, types.codec(step.query) if step.query else None, defs)
+        self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
+
+    async def __call__(
+        self,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        values: list[str],
+        headers: dict[str, str],
+        extra: tuple[Header, ...],
+    ) -> None:
+        context = trace.parse(headers.get("traceparent")) or trace.new_trace()
+        try:
+            raw = await read_body(receive, headers, self.step.body_limit)
+            query = self._query.parse(scope["query_string"])
+            body = decode_body(raw, headers, self._body) if raw or self._body is not None else None
+            params = dict(zip(self._names, values, strict=True)) if values else {}
+            request: Request = Request(body, params, query, headers, raw, scope["method"], scope["path"])
+            answer = await self._runner.run_api(self.step, request, context, self._finish)
+        except ClientGone:
+            return
+        except Refused as refusal:
+            answer = refusal.answer(context.trace_id)
+        except Exception as error:
+            answer = self._failed(error, context.trace_id)
+        await send_answer(send, answer, (*extra, (b"x-trace-id", context.trace_id.encode())))
+
+    def _failed(self, error: Exception, trace_id: str) -> Answer:
+        """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
+        step = self.step.name
+        if isinstance(error, Problem):
+            try:
+                return from_problem(error, trace_id)
+            except (TypeError, ValueError) as wrong:
+                log.error("step %s raised a Problem that can't be sent: %s (trace %s)", step, wrong, trace_id)
+        elif isinstance(error, TimeoutError):
+            log.error("step %s took longer than its timeout of %g s (trace %s)", step, self.step.timeout, trace_id)
+            return problem(504, "The step did not finish in time.", trace_id=trace_id)
+        elif isinstance(error, LogUnavailable):
+            log.error("step %s could not store its effects: %s (trace %s)", step, error, trace_id)
+            detail = "The result could not be stored; nothing was done. Try again."
+            return problem(503, detail, trace_id=trace_id, headers=(RETRY_AFTER,))
+        elif isinstance(error, ValidationFailed):
+            log.error("step %s failed: a value does not fit its schema: %s (trace %s)", step, error, trace_id)
+        else:
+            log.error("step %s failed (trace %s)", step, trace_id, exc_info=error)
+        return problem(500, "The step failed. The trace id says which run.", trace_id=trace_id)
+
+
+class PathEndpoint:
+    """One path: its steps by method, and what HTTP wants besides (HEAD from GET, OPTIONS, 405, preflights)."""
+
+    def __init__(self, cors: CorsPolicy | None) -> None:
+        self._steps: dict[str, StepEndpoint] = {}
+        self._cors = cors
+        self._allow = b""
+
+    def add(self, method: str, endpoint: StepEndpoint) -> None:
+        self._steps[method] = endpoint
+        if method == "GET":
+            self._steps.setdefault("HEAD", endpoint)
+        self._allow = ", ".join(sorted({*self._steps, "OPTIONS"})).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
+        method = scope["method"]
+        headers = header_dict(scope["headers"])
+        origin = headers.get("origin")
+        cors = self._cors
+        if method == "OPTIONS" and cors is not None and origin and "access-control-request-method" in headers:
+            extra = cors.preflight(origin, self._allow.decode())
+            await send_answer(send, Answer(204, ((b"allow", self._allow),), b""), extra)
+            return
+        extra = () if cors is None else cors.headers(origin)
+        endpoint = self._steps.get(method)
+        if endpoint is not None:
+            await endpoint(scope, receive, send, values, headers, extra)
+        elif method == "OPTIONS":
+            await send_answer(send, Answer(204, ((b"allow", self._allow),), b""), extra)
+        else:
+            detail = f"{method} is not among the methods of this path: {self._allow.decode()}."
+            await send_answer(send, problem(405, detail, headers=((b"allow", self._allow),)), extra)

@@ -1,0 +1,168 @@
+"""The door: who may ask (Host, Origin), and which application answers.
+
+DNS rebinding lets any web page talk to a server on this machine under a name of its own, so a request is answered only under names we
+know, before anything is routed. Our own pages and calls (`/__motia`, `/__workbench`) also refuse what another site's page sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from motia_runtime.http.problems import Refused
+from motia_runtime.runner import Answer
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+App = Callable[[Any, Any, Any], Awaitable[None]]
+
+LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
+WILDCARDS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
+RESTRICTED = ("/__motia", "/__workbench")
+KNOWN_HOSTS = 256  # verdicts kept
+DRAIN = 10.0  # seconds that requests of a replaced application may take
+
+_HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*)\.?|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
+
+
+def host_name(host: str) -> str | None:
+    """The name in a Host value, in lower case, without port; IPv6 addresses in brackets and shortest form. None when malformed."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return None
+    if (name := match["name"]) is not None:
+        return str(name).lower()
+    try:
+        return f"[{ipaddress.IPv6Address(match['v6'])}]"
+    except ValueError:
+        return None
+
+
+def _as_host(host: str) -> str:
+    """A host of the spec, which may be a bare IPv6 address, as `host_name` gives it."""
+    host = host.strip()
+    name = host_name(f"[{host}]" if host.count(":") > 1 and not host.startswith("[") else host)
+    return host.lower() if name is None else name
+
+
+class Hosts:
+    """The names this server answers to. `open`: any name, for application routes only (a public server without `server.hosts`)."""
+
+    def __init__(self, host: str, hosts: Iterable[str]) -> None:
+        listed = [_as_host(h) for h in hosts]
+        own = [] if host in WILDCARDS else [_as_host(host)]
+        self.names = frozenset([*LOOPBACK, *own, *listed])
+        bound = own[0] if own else ""
+        self.open = not listed and bound not in LOOPBACK and not bound.startswith("127.")
+        self._known: dict[bytes, str | None] = {}
+
+    def check(self, host: bytes, restricted: bool) -> None:
+        """Raises `Refused`: 400 for a malformed Host, 421 for a foreign one."""
+        known = self._known
+        if host in known:
+            name = known[host]
+        else:
+            name = host_name(host.decode("latin-1"))
+            if len(known) >= KNOWN_HOSTS:
+                known.clear()
+            known[host] = name
+        if name is None:
+            raise Refused(400, "The Host header is not a host name with an optional port.")
+        if name in self.names or (self.open and not restricted):
+            return
+        raise Refused(421, f"This server does not answer for {name!r}; add it to server.hosts to change that.")
+
+
+def _check_site(headers: list[tuple[bytes, bytes]], host: bytes) -> None:
+    """Refuse what another site's page sends: by Origin (also "null"), by Sec-Fetch-Site."""
+    for name, value in headers:
+        if name == b"origin":
+            scheme, mark, authority = value.partition(b"://")
+            if not mark or scheme not in (b"http", b"https") or authority.lower() != host.lower():
+                raise Refused(403, "This address is only for pages of this server itself.")
+        elif name == b"sec-fetch-site" and value.lower() == b"cross-site":
+            raise Refused(403, "This address is not for other sites.")
+
+
+class _Served:
+    """One application with its requests in flight."""
+
+    __slots__ = ("app", "idle", "in_flight")
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+        self.in_flight = 0
+        self.idle: asyncio.Event | None = None  # made when somebody waits for it
+
+
+class Switch:
+    """The outermost ASGI callable. Lives as long as the server; the application behind it can be replaced between two requests.
+
+    Applications get no lifespan events: what a step needs is opened and closed by the engine, not by the HTTP side.
+    """
+
+    def __init__(self, app: App, hosts: Hosts) -> None:
+        self._served = _Served(app)
+        self.hosts = hosts
+
+    @property
+    def current(self) -> App:
+        return self._served.app
+
+    @property
+    def in_flight(self) -> int:
+        """Requests the current application is answering."""
+        return self._served.in_flight
+
+    async def swap(self, app: App, *, hosts: Hosts | None = None, timeout: float = DRAIN) -> bool:
+        """Answer every request from now on with `app`, then wait until the old one has answered what it had begun, `timeout`
+        seconds at most. False: some of it still runs (and will run to its end)."""
+        old, self._served = self._served, _Served(app)
+        if hosts is not None:
+            self.hosts = hosts
+        if old.in_flight:
+            old.idle = asyncio.Event()
+            try:
+                await asyncio.wait_for(old.idle.wait(), timeout)
+            except TimeoutError:
+                return False
+        return True
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        kind = scope["type"]
+        if kind == "lifespan":
+            return
+        host = b""
+        for name, value in scope["headers"]:
+            if name == b"host":
+                host = value
+                break
+        try:
+            if scope["path"].startswith(RESTRICTED):
+                self.hosts.check(host, restricted=True)
+                _check_site(scope["headers"], host)
+            else:
+                self.hosts.check(host, restricted=kind == "websocket")
+        except Refused as refusal:
+            if kind == "websocket":
+                await send({"type": "websocket.close", "code": 1008})  # before accept: answers 403
+            else:
+                await send_answer(send, refusal.answer())
+            return
+        served = self._served
+        served.in_flight += 1
+        try:
+            await served.app(scope, receive, send)
+        finally:
+            served.in_flight -= 1
+            if served.idle is not None and not served.in_flight:
+                served.idle.set()
+
+
+async def send_answer(send: Send, answer: Answer, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    await send({"type": "http.response.start", "status": answer.status, "headers": answer.headers + extra})
+    await send({"type": "http.response.body", "body": answer.body})
