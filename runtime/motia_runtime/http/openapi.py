@@ -212,7 +212,8 @@ def _described(project: Project, schema: Schema) -> str:
 
 
 def _tags(project: Project, step: ApiStep) -> list[str]:
-    return [flow.name for flow in project.flows.values() if step.name in flow.steps]
+    """The flows that the spec names; parts that merely hang together have no name worth showing."""
+    return [flow.name for flow in project.flows.values() if flow.explicit and step.name in flow.steps]
 
 
 def _place(paths: Mapping[str, Json], step: ApiStep, method: str) -> tuple[str, dict[str, str]]:
