@@ -157,9 +157,10 @@ class _Composer:
                 "M014", place, f"the tag {clip(event.tag)} is not supported", "remove it; quote a value to make it text"
             )
         anchor = event.anchor
+        before, deepest = budget.values, self.deepest
         if anchor is not None:
             self.anchors[anchor] = None
-            before, deepest, self.deepest = budget.values, self.deepest, depth
+            self.deepest = depth
         if kind is yaml.ScalarEvent:
             node: Node = self.scalar(event, fallback)
         else:
