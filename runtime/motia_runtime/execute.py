@@ -25,6 +25,10 @@ class HandlerTimeout(TimeoutError):
     """The handler ran longer than its step's `timeout`. Raise the timeout in the spec, or make the handler faster."""
 
 
+class HandlerExited(RuntimeError):
+    """The handler called `sys.exit`. Return or raise instead: the process belongs to all steps."""
+
+
 class Executor:
     """Lives as long as the engine. Create it in the loop it serves."""
 
@@ -46,6 +50,8 @@ class Executor:
             if limit.expired() and not isinstance(problem, HandlerTimeout):
                 raise HandlerTimeout(f"no result after {timeout:g} s") from None
             raise
+        except SystemExit as problem:
+            raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
         finally:
             self._watchdog.forget(task)
 
@@ -61,6 +67,8 @@ class Executor:
             started.append(threading.get_ident())
             try:
                 return function(*args, sync_ctx)
+            except SystemExit as problem:
+                raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
             finally:
                 finished.set()
 

@@ -52,6 +52,7 @@ class StateStore:
     def __init__(self, log: Log, project: Project, types: Types) -> None:
         self._log = log
         self._ttl = {g.name: g.ttl for g in project.state.values()}
+        self._history = {g.name: g.history for g in project.state.values()}
         self._codecs: dict[str, Codec] = {g.name: types.codec(g.schema) for g in project.state.values()}
         self._any = types.codec(None)
 
@@ -89,9 +90,10 @@ class StateStore:
         return {key: codec.decode(data) for key, data in (await self.read_group(group)).items()}
 
     async def history(self, group: str, key: str) -> list[Any]:
+        """The newest revisions of a key, oldest first: as many as the group's `history` says (1 for groups the spec does not declare)."""
         codec = self.codec(group)
         records = await self._log.history(subject_of(group, key))
-        return [codec.decode(r.data) for r in records if not is_deleted(r)]
+        return [codec.decode(r.data) for r in records[-self._history.get(group, 1) :] if not is_deleted(r)]
 
     async def groups(self) -> list[GroupSize]:
         """Groups that hold something, or are declared; ordered by name."""

@@ -1,0 +1,230 @@
+"""The composition root: the only module that knows the adapters (NATS, HTTP) and the generator, and puts an app together from them.
+
+load_version   one version of an app on a log: handlers imported, engine and HTTP ready, nothing started
+open_broker    a log on NATS: the app's own embedded server, or the one that NATS_URL names
+App            what `motia dev` and `motia start` run: a log, a version, a server; versions can be swapped
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from motia_generator import generate
+from motia_generator.diagram import diagram
+from motia_generator.render import RenderError, render
+from motia_runtime.bind import bind
+from motia_runtime.clock import SystemClock
+from motia_runtime.engine import Engine
+from motia_runtime.http.app import build_app
+from motia_runtime.http.guard import App as ASGIApp
+from motia_runtime.http.guard import Hosts, Switch
+from motia_runtime.http.page import Page
+from motia_runtime.http.pages.pages import build_pages
+from motia_runtime.http.server import Server, serve
+from motia_runtime.nats.connect import Settings
+from motia_runtime.nats.connect import connect as connect_link
+from motia_runtime.nats.embedded import EmbeddedServer, find_running
+from motia_runtime.nats.link import Link
+from motia_runtime.nats.log import NatsLog
+from motia_runtime.nats.reconcile import durables, reconcile
+from motia_runtime.ports import Clock, Log
+from motia_runtime.types import Types, load_types
+from motia_spec.model import Project
+
+EMBEDDED = "embedded"
+DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
+SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces theirs
+
+PagesMaker = Callable[[Project], Mapping[str, Page]]
+
+_log = logging.getLogger("motia.app")
+
+
+class Version(msgspec.Struct, frozen=True):
+    """One version of an app, ready to run. A reload makes another."""
+
+    project: Project
+    types: Types
+    engine: Engine
+    asgi: ASGIApp
+
+
+def load_version(project: Project, log: Log, clock: Clock, *, pages: Mapping[str, Page] | None = None) -> Version:
+    """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop.
+    Raises `bind.HandlerError`; then what ran before still runs as it was."""
+    types = load_types(project, generate)
+    engine = Engine(project, bind(project), types, log, clock)
+    asgi = build_app(
+        project, types, engine, ready=lambda: engine.running and log.connected(), pages={} if pages is None else pages
+    )
+    return Version(project, types, engine, asgi)
+
+
+def broker_url(project: Project, environ: Mapping[str, str]) -> str:
+    """`nats.url` of the spec; where that says `embedded`, NATS_URL wins."""
+    url = project.nats.url
+    return environ.get("NATS_URL") or url if url == EMBEDDED else url
+
+
+class Broker(msgspec.Struct, frozen=True):
+    """A broker that is connected and fits the spec."""
+
+    log: Log
+    shown: str  # its URL without credentials
+    embedded: bool
+    link: Link
+    store: Path | None  # of the embedded server, when it is ours
+
+    async def fit(self, project: Project, *, keep: Collection[str] | None = None) -> None:
+        """Make streams, buckets and consumers as the spec needs them; consumers named in `keep` stay."""
+        for difference in await reconcile(self.link, project, store=self.store, keep=keep):
+            _log.debug("broker: %s", difference)
+
+
+@asynccontextmanager
+async def open_broker(
+    project: Project, environ: Mapping[str, str] | None = None, *, join: bool = False, clock: Clock | None = None
+) -> AsyncIterator[Broker]:
+    """The app's broker, for as long as the block lasts.
+
+    Embedded: starts the project's own server, or with `join` uses the one that another process has running for it. Raises `StoreBusy`
+    without `join` in that case, `StartFailed`, `NoServer`, `LogUnavailable` when the broker can't be reached, `Unsupported` when it is too
+    old, `ReconcileFailed` when it can't be made to fit."""
+    environ = os.environ if environ is None else environ
+    url = broker_url(project, environ)
+    store: Path | None = None
+    async with contextlib.AsyncExitStack() as stack:
+        if url != EMBEDDED:
+            settings = Settings.from_environ(url, environ)
+        elif join and (running := find_running(project.root)) is not None:
+            settings = running.settings
+        else:
+            server = await EmbeddedServer.start(project.root, durability=project.nats.durability)
+            stack.push_async_callback(server.stop)
+            settings, store = server.settings, server.store
+        link = await connect_link(settings, name=f"motia {project.name}")
+        stack.push_async_callback(link.close)
+        broker = Broker(NatsLog(link, project.nats.prefix), settings.shown, url == EMBEDDED, link, store)
+        await broker.fit(project)
+        yield broker
+
+
+@asynccontextmanager
+async def connect(project: Project) -> AsyncIterator[Log]:
+    """The app's log for a command: that of the running app, or of a server started for the moment."""
+    async with open_broker(project, join=True) as broker:
+        yield broker.log
+
+
+class App:
+    """An app that serves: one broker, one HTTP server, one version at a time. Made by `run`."""
+
+    def __init__(self, broker: Broker, clock: Clock, make_pages: PagesMaker) -> None:
+        self.broker = broker
+        self._clock = clock
+        self._make_pages = make_pages
+        self._version: Version | None = None
+        self._switch: Switch | None = None
+        self._server: Server | None = None
+
+    @property
+    def version(self) -> Version:
+        assert self._version is not None
+        return self._version
+
+    @property
+    def url(self) -> str:
+        assert self._server is not None
+        return self._server.url
+
+    @property
+    def moved(self) -> bool:
+        """The port that was asked for was taken, and the app listens on another."""
+        assert self._server is not None
+        return self._server.moved
+
+    async def start(self, project: Project, *, host: str, port: int, find_free: bool) -> None:
+        """Raises what `load_version` and `http.server.serve` raise; then nothing runs."""
+        version = await self._load(project)
+        self._switch = Switch(version.asgi, Hosts(host, project.server.hosts))
+        # listening comes before consuming: an app that can't serve shall not take events away from one that can
+        self._server = await serve(self._switch, host=host, port=port, find_free=find_free)
+        try:
+            await version.engine.start()
+        except BaseException:
+            await self._server.stop(0)
+            raise
+        self._version = version
+
+    async def reload(self, project: Project) -> None:
+        """Serve a new version without closing a connection. What the old one has begun, it ends. Raises what `load_version` raises; then
+        the old version serves on."""
+        old = self.version
+        new = await self._load(project)
+        both = durables(old.project) | durables(project)
+        await self.broker.fit(project, keep=both)
+        await new.engine.start()
+        assert self._switch is not None
+        self._version = new
+        await asyncio.gather(self._switch.swap(new.asgi, timeout=SWAP_DRAIN), old.engine.stop(SWAP_DRAIN))
+        if both != durables(project):
+            await self.broker.fit(project)
+
+    async def stop(self, grace: float = DRAIN) -> None:
+        """Drain: accept nothing new, let what runs finish for `grace` seconds, give back the rest."""
+        if self._version is None or self._server is None:
+            return
+        self._version.engine.running = False  # not ready any more
+        await asyncio.gather(self._server.stop(grace), self._version.engine.stop(grace))
+
+    async def _load(self, project: Project) -> Version:
+        pages = await asyncio.to_thread(self._make_pages, project)
+        return load_version(project, self.broker.log, self._clock, pages=pages)
+
+
+@asynccontextmanager
+async def run(
+    project: Project,
+    *,
+    host: str,
+    port: int,
+    find_free: bool,
+    workbench: bool,
+    environ: Mapping[str, str] | None = None,
+) -> AsyncIterator[App]:
+    """The app, serving, for as long as the block lasts; then drained. `workbench`: with its page (`motia dev`)."""
+    clock = SystemClock()
+    async with open_broker(project, environ) as broker:
+        app = App(broker, clock, partial(make_pages, workbench=workbench))
+        await app.start(project, host=host, port=port, find_free=find_free)
+        try:
+            yield app
+        finally:
+            await app.stop()
+
+
+def make_pages(project: Project, *, workbench: bool) -> dict[str, Page]:
+    """The pages beside the app's own routes: the API reference, and for `motia dev` the Workbench with a diagram of each flow."""
+    diagrams = flow_diagrams(project) if workbench else {}
+    pages = build_pages(project, diagrams=diagrams)
+    return pages if workbench else {path: page for path, page in pages.items() if not path.startswith("/__")}
+
+
+def flow_diagrams(project: Project) -> dict[str, str]:
+    """An SVG for each flow; a flow that can't be drawn is left out, and said so."""
+    drawn: dict[str, str] = {}
+    for flow in project.flows:
+        try:
+            drawn[flow] = render(diagram(project, "dot", flow=flow), "svg").decode()
+        except RenderError as problem:
+            _log.warning("flow %s has no diagram: %s", flow, problem)
+    return drawn

@@ -1,0 +1,43 @@
+"""`motia dev`."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import click
+
+from motia_runtime.cli.group import project_options, settings
+
+
+@click.command("dev")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="[default: server.port of the spec; the next free one if taken]"
+)
+@click.option("--host", help="Address to listen on.  [default: server.host of the spec, 127.0.0.1]")
+@click.option("--verbose", "-v", is_flag=True, help="Show debug lines.")
+@project_options
+@click.pass_context
+def command(ctx: click.Context, port: int | None, host: str | None, verbose: bool) -> None:
+    """Run the app with hot reload.
+
+    Keeps the generated types current and reloads spec and handlers as they are saved. A broken edit leaves the last good version serving.
+    """
+    began = time.perf_counter()
+    shared = settings(ctx)
+    root = shared.root()
+
+    from motia_runtime.cli.project import read_dotenv
+    from motia_runtime.logs import setup, wants_color
+
+    read_dotenv(root)
+
+    from motia_runtime.cli.serve import run_dev, run_loop
+    from motia_spec import compile_project
+
+    # for the names of steps and secrets; `run_dev` reports what is wrong with the spec
+    project = compile_project(root, overlay=shared.env, handlers=False).project
+    setup(project, json=False, level=logging.DEBUG if verbose else logging.INFO)
+    color = wants_color(sys.stderr)
+    ctx.exit(run_loop(run_dev(root, host=host, port=port, overlay=shared.env, color=color, began=began)))
