@@ -8,4 +8,4 @@ async def handler(request: GetOrder.Request, ctx: GetOrder.Context) -> GetOrder.
     order = await ctx.state.orders.get(request.path_params["id"])
     if order is None:
         raise Problem(404, "no such order")
-    return GetOrder.OK(order)
+    return GetOrder.Ok(order)

@@ -44,19 +44,14 @@ def command(ctx: click.Context, path: str | None, form: str, strict: bool) -> No
             click.echo(render.render_text(found, compiled.sources, color=wants_color(sys.stdout)).rstrip(), color=True)
     else:
         shape = {"json": render.render_json, "github": render.render_github, "sarif": render.render_sarif}[form]
-        if output := shape(found).rstrip():
+        if output := shape(found, compiled.sources).rstrip():
             click.echo(output)
     errors = sum(d.severity is Severity.ERROR for d in found)
     warnings = len(found) - errors
-    if form == "text":
-        if found:
-            say(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}", color="31" if errors else "33")
-        elif compiled.project is not None:
-            project = compiled.project
-            say(
-                f"ok: {_count(len(project.steps), 'step')}, {_count(len(project.topics), 'topic')}, {_count(len(project.flows), 'flow')}",
-                color="32",
-            )
+    if form == "text" and not found and compiled.project is not None:
+        project = compiled.project
+        counts = [(project.steps, "step"), (project.topics, "topic"), (project.flows, "flow")]
+        say(f"ok: {', '.join(_count(len(things), what) for things, what in counts)}", color="32")
     ctx.exit(1 if errors or (strict and warnings) else 0)
 
 

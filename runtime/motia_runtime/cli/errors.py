@@ -20,6 +20,8 @@ class Refusal(Exception):
 
 def show(error: Exception) -> int:
     """Print it to stderr and return the exit code."""
+    if isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        return show(error.exceptions[0])
     if isinstance(error, click.exceptions.Abort):
         if isinstance(error.__context__, EOFError):
             say("aborted: no more input")
@@ -41,18 +43,27 @@ def _explain(error: Exception) -> tuple[str, int]:
     if isinstance(error, Refusal):
         return str(error), 2
     if isinstance(error, OSError):
-        where = f"{error.filename}: " if error.filename else ""
-        return f"{where}{error.strerror or error}", 1
-    return (str(error), 1) if isinstance(error, _known()) else (_internal(error), 1)
+        if not error.strerror:
+            return str(error), 1
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror, 1
+    return (str(error) or type(error).__name__) if _is_known(error) else _internal(error), 1
 
 
-def _known() -> tuple[type[Exception], ...]:
-    """Exceptions whose message is written for people. Imported here: nothing that worked needs them."""
-    from motia_runtime.dotenv import DotenvError
-    from motia_runtime.handler import InvalidKey, InvalidTopic, ValidationFailed
-    from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
+# Exceptions whose message is written for people, by module and name: a module that was never imported has raised nothing.
+KNOWN = {
+    "motia_runtime.bind": ("HandlerError",),
+    "motia_runtime.dotenv": ("DotenvError",),
+    "motia_runtime.handler": ("InvalidKey", "InvalidTopic", "ValidationFailed"),
+    "motia_runtime.nats.binary": ("NoServer",),
+    "motia_runtime.nats.connect": ("Unsupported",),
+    "motia_runtime.nats.embedded": ("StartFailed", "StoreBusy"),
+    "motia_runtime.nats.reconcile": ("ReconcileFailed",),
+    "motia_runtime.ports": ("Conflict", "LogUnavailable", "TooLarge"),
+}
 
-    return Failure, DotenvError, InvalidKey, InvalidTopic, ValidationFailed, Conflict, LogUnavailable, TooLarge
+
+def _is_known(error: Exception) -> bool:
+    return any(kind.__name__ in KNOWN.get(kind.__module__, ()) for kind in type(error).__mro__)
 
 
 def _internal(error: Exception) -> str:

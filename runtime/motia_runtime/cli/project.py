@@ -35,15 +35,12 @@ def load(ctx: click.Context, *, handlers: bool = False, dotenv: bool = True) -> 
 
 def fail(ctx: click.Context, diagnostics: Sequence[Diagnostic], sources: Sources) -> NoReturn:
     """Print the errors and exit with 1."""
-    from motia_spec.render import render_text
-
-    from motia_runtime.cli.console import say
     from motia_runtime.logs import wants_color
     from motia_spec.diagnostics import Severity
+    from motia_spec.render import render_text
 
     errors = [d for d in diagnostics if d.severity is Severity.ERROR]
     click.echo(render_text(errors, sources, color=wants_color(sys.stderr)).rstrip(), err=True, color=True)
-    say(f"{len(errors)} error{'' if len(errors) == 1 else 's'} in the spec", color="31")
     ctx.exit(1)
 
 
