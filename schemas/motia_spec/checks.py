@@ -34,10 +34,13 @@ class Report:
         found = error(code, place, message, hint=hint, path=wording.pointer(path), related=related)
         self._found.setdefault((code, place, message), found)
 
-    def wrong_type(self, node: Node, path: Path | None, key: Place | None, types: frozenset[str]) -> None:
+    def wrong_type(
+        self, node: Node, path: Path | None, key: Place | None, types: frozenset[str], wanted: str = ""
+    ) -> None:
+        """`wanted` says what text must look like, where that is known."""
         message = f"{wording.subject(path)} takes {wording.allowed(types)}, not {wording.found(node)}"
         place = key if key is not None and not isinstance(node, ScalarNode) else node.place
-        self.add("M103", place, message, path, wording.type_hint(node, types))
+        self.add("M103", place, message, path, wording.type_hint(node, types, wanted))
 
     @property
     def full(self) -> bool:
@@ -90,7 +93,7 @@ def scalar_check(schema: Schema) -> Check:
             bound = f"more than {above:,}"
         else:
             return
-        report.add("M106", node.place, f"{wording.subject(path)} is {bound}, not {wording.found(node)}", path)
+        report.add("M106", node.place, f"{wording.subject(path)} must be {bound}, not {wording.found(node)}", path)
 
     def check(node: Node, path: Path | None, key: Place | None, report: Report) -> None:
         assert isinstance(node, ScalarNode)
@@ -156,13 +159,15 @@ def map_check(
             report.add("M101", place, f"{wording.quote(key)} is not {wanted}", (path, key))
             return None
         free = [name for name in properties if name not in node.entries]
-        meant = None if report.full else suggest.near(key, free)
+        meant = None if report.full else suggest.near(key, properties)
         message = f"unknown key {wording.quote(key)}"
         if key in instead:
             hint = instead[key]
         elif key in elsewhere:
             hint = f"{elsewhere[key]} have it"
             meant = None
+        elif meant in node.entries:
+            hint = f'"{meant}" is here already: join the two'
         elif meant is not None:
             hint = f'did you mean "{meant}"?'
         else:

@@ -77,7 +77,7 @@ class _Loading:
 
     def read(self, path: Path, place: Place, text: str | None = None) -> MapNode | None:
         """The map in one file. `place` is where the file is asked for."""
-        name = path.relative_to(self.root).as_posix()
+        name = self.name(path)
         source: bytes | str | None = text if text is not None else self.read_bytes(path, place)
         if source is None:
             return None
@@ -86,7 +86,7 @@ class _Loading:
         return read_document(source, name, sources=self.sources, budget=self.budget, diagnostics=self.diagnostics)
 
     def read_bytes(self, path: Path, place: Place) -> bytes | None:
-        name = path.relative_to(self.root).as_posix()
+        name = self.name(path)
         try:
             if not stat.S_ISREG(path.stat().st_mode):
                 self.report("M001", place, f"{clip(name, 200)} is not a file", "give the path of a YAML file")
@@ -97,6 +97,10 @@ class _Loading:
             reason = (getattr(fault, "strerror", None) or "not a path").lower()
             self.report("M001", place, f"can't read {clip(name, 200)}: {reason}", self.remedy(path))
             return None
+
+    def name(self, path: Path) -> str:
+        """`path` as diagnostics show it. A name that isn't UTF-8 on disk loses what can't be shown."""
+        return path.relative_to(self.root).as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
     def remedy(self, path: Path) -> str:
         if path != self.spec:

@@ -94,7 +94,7 @@ class _Compiler:
         of_list = sequence_check(schema, self.inner(schema, "items")) if schema.keys() & _OF_LISTS else None
         of_map = self.map(schema, elsewhere) if schema.keys() & _OF_MAPS else None
         if of_scalar or of_list or of_map or types is not None:
-            parts.append(_by_type(types, of_scalar, of_list, of_map))
+            parts.append(_by_type(types, of_scalar, of_list, of_map, schema.get("x-motia-error", "")))
         if "anyOf" in schema:
             parts.append(self.any_of(schema["anyOf"]))
         if "allOf" in schema:
@@ -223,7 +223,7 @@ def _sequence(parts: list[Check]) -> Check:
 
 
 def _by_type(
-    types: frozenset[str] | None, of_scalar: Check | None, of_list: Check | None, of_map: Check | None
+    types: frozenset[str] | None, of_scalar: Check | None, of_list: Check | None, of_map: Check | None, wanted: str
 ) -> Check:
     """Refuse what `types` doesn't allow, then the checks for what it is."""
     take_map = types is None or "object" in types
@@ -238,7 +238,7 @@ def _by_type(
         else:
             right, inner = wording.json_type(node) in scalars, of_scalar
         if not right:
-            report.wrong_type(node, path, key, scalars)
+            report.wrong_type(node, path, key, scalars, wanted)
         elif inner is not None:
             inner(node, path, key, report)
 

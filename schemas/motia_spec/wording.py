@@ -67,8 +67,8 @@ def allowed(types: Iterable[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def type_hint(node: Node, types: frozenset[str]) -> str:
-    """The remedy for a value of the wrong type, when it can be told."""
+def type_hint(node: Node, types: frozenset[str], wanted: str = "") -> str:
+    """The remedy for a value of the wrong type, when it can be told; `wanted` says what text must look like."""
     if not isinstance(node, ScalarNode):
         return ""
     value = node.value
@@ -79,7 +79,7 @@ def type_hint(node: Node, types: frozenset[str]) -> str:
     if "boolean" in types and isinstance(value, str) and value in YAML_1_1_BOOLEANS:
         return f"write {'true' if value.lower() in ('on', 'yes') else 'false'}"
     if "string" in types:
-        return "put it in quotes"
+        return wanted or "put it in quotes"
     if isinstance(value, str) and types & {"integer", "number"} and value.strip().isdigit():
         return "write it without quotes"
     if "array" in types:
