@@ -113,7 +113,7 @@ async def open_broker(
             settings, store = server.settings, server.store
         link = await connect_link(settings, name=f"motia {project.name}")
         stack.push_async_callback(link.close)
-        broker = Broker(NatsLog(link, project.nats.prefix), settings.shown, url == EMBEDDED, link, store)
+        broker = Broker(NatsLog(link, project.nats), settings.shown, url == EMBEDDED, link, store)
         await broker.fit(project)
         yield broker
 

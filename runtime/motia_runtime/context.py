@@ -10,6 +10,7 @@ State writes and emits are buffered and become true together when the handler re
 from __future__ import annotations
 
 import asyncio
+import builtins
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
@@ -42,7 +43,8 @@ class StateGroup(Generic[T]):
     async def get(self, key: str) -> T | None:
         """The value, or None. A key that is read and then written is written only if nobody else wrote it in between; otherwise
         the run starts again from its input."""
-        return await self._unit.get(self._name, key)
+        value: T | None = await self._unit.get(self._name, key)
+        return value
 
     async def set(self, key: str, value: T, *, ttl: float | None = None) -> T:
         """`ttl` in seconds, at least 1; the group's `ttl` when not given. Raises `ValidationFailed` when the value does not fit the group's schema."""
@@ -58,14 +60,14 @@ class StateGroup(Generic[T]):
         """True when there was a value."""
         return await self._unit.delete(self._name, key)
 
-    async def list(self) -> list[T]:
+    async def list(self) -> builtins.list[T]:
         return list((await self._unit.items(self._name)).values())
 
     async def items(self) -> dict[str, T]:
         """Every key and value, ordered by key."""
         return await self._unit.items(self._name)
 
-    async def keys(self) -> list[str]:
+    async def keys(self) -> builtins.list[str]:
         return list(await self._unit.items(self._name))
 
     async def clear(self) -> None:
@@ -73,7 +75,7 @@ class StateGroup(Generic[T]):
         for key in await self._unit.items(self._name):
             await self._unit.delete(self._name, key)
 
-    async def history(self, key: str) -> list[T]:
+    async def history(self, key: str) -> builtins.list[T]:
         """The revisions that are kept (`history` of the group), oldest first, without the run's own writes."""
         return await self._unit.history(self._name, key)
 
@@ -112,22 +114,22 @@ class State(BaseState):
     async def delete(self, group: str, key: str) -> bool:
         return await self[group].delete(key)
 
-    async def list(self, group: str) -> list[Any]:
+    async def list(self, group: str) -> builtins.list[Any]:
         return await self[group].list()
 
-    async def get_group(self, group: str) -> list[Any]:
+    async def get_group(self, group: str) -> builtins.list[Any]:
         return await self[group].list()
 
     async def items(self, group: str) -> dict[str, Any]:
         return await self[group].items()
 
-    async def keys(self, group: str) -> list[str]:
+    async def keys(self, group: str) -> builtins.list[str]:
         return await self[group].keys()
 
     async def clear(self, group: str) -> None:
         await self[group].clear()
 
-    async def history(self, group: str, key: str) -> list[Any]:
+    async def history(self, group: str, key: str) -> builtins.list[Any]:
         return await self[group].history(key)
 
 
@@ -158,7 +160,7 @@ class StreamItems(Generic[T]):
     async def delete(self, group: str, id: str) -> bool:
         return await self._unit.streams.delete(self._name, group, id)
 
-    async def get_group(self, group: str) -> list[T]:
+    async def get_group(self, group: str) -> builtins.list[T]:
         """The items of a group, ordered by id."""
         return await self._unit.streams.get_group(self._name, group)
 
@@ -208,8 +210,8 @@ class SyncStreamItems(Generic[T]):
     def delete(self, group: str, id: str) -> bool:
         return bool(self._call(self._items.delete(group, id)))
 
-    def get_group(self, group: str) -> list[T]:
-        values: list[T] = self._call(self._items.get_group(group))
+    def get_group(self, group: str) -> builtins.list[T]:
+        values: builtins.list[T] = self._call(self._items.get_group(group))
         return values
 
 
@@ -307,7 +309,8 @@ class Context(BaseContext):
         """Emit an event when the run commits. `delay` in seconds from the commit, or `at` in seconds since the epoch, for later.
         Raises `InvalidTopic` when the step does not declare the topic, `ValidationFailed` when the data does not fit its schema."""
         if not isinstance(topic, str):
-            topic, data = topic["topic"], topic.get("data")
+            data = topic["data"]
+            topic = topic["topic"]
         self._unit.emit(topic, data, delay, at)
 
     @property
@@ -347,21 +350,21 @@ class SyncStateGroup(Generic[T]):
     def delete(self, key: str) -> bool:
         return bool(self._call(self._group.delete(key)))
 
-    def list(self) -> list[T]:
+    def list(self) -> builtins.list[T]:
         return list(self.items().values())
 
     def items(self) -> dict[str, T]:
         values: dict[str, T] = self._call(self._group.items())
         return values
 
-    def keys(self) -> list[str]:
+    def keys(self) -> builtins.list[str]:
         return list(self.items())
 
     def clear(self) -> None:
         self._call(self._group.clear())
 
-    def history(self, key: str) -> list[T]:
-        values: list[T] = self._call(self._group.history(key))
+    def history(self, key: str) -> builtins.list[T]:
+        values: builtins.list[T] = self._call(self._group.history(key))
         return values
 
 
@@ -398,22 +401,22 @@ class SyncState(BaseSyncState):
     def delete(self, group: str, key: str) -> bool:
         return self[group].delete(key)
 
-    def list(self, group: str) -> list[Any]:
+    def list(self, group: str) -> builtins.list[Any]:
         return self[group].list()
 
-    def get_group(self, group: str) -> list[Any]:
+    def get_group(self, group: str) -> builtins.list[Any]:
         return self[group].list()
 
     def items(self, group: str) -> dict[str, Any]:
         return self[group].items()
 
-    def keys(self, group: str) -> list[str]:
+    def keys(self, group: str) -> builtins.list[str]:
         return self[group].keys()
 
     def clear(self, group: str) -> None:
         self[group].clear()
 
-    def history(self, group: str, key: str) -> list[Any]:
+    def history(self, group: str, key: str) -> builtins.list[Any]:
         return self[group].history(key)
 
 

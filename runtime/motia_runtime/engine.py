@@ -30,6 +30,7 @@ from motia_spec.model import ApiStep, CronStep, EventStep, Project
 TOUCH = 10.0  # seconds between signs of work on what is in hand; a third of the ack wait
 
 Worker = EventWorker | CronWorker
+Call = Callable[[Request, Any], Awaitable[Any]]
 
 
 class Engine:
@@ -131,17 +132,18 @@ class Engine:
             return bound.handler
         innermost = bound.handler
 
-        async def call(request: Request, ctx: Any) -> Any:
+        async def handle(request: Request, ctx: Any) -> Any:
             if innermost.is_async:
                 return await innermost.function(request, ctx)
             return await self._executor.run_in_thread(innermost.function, (request,), ctx, bound.step.timeout)
 
+        call: Call = handle
         for middleware in reversed(bound.middleware):
             call = _around(middleware, call)
         return Bound(innermost.handler, call, True, 2)
 
 
-def _around(middleware: Bound, inner: Callable[[Request, Any], Awaitable[Any]]) -> Callable[[Request, Any], Any]:
+def _around(middleware: Bound, inner: Call) -> Call:
     async def call(request: Request, ctx: Any) -> Any:
         async def proceed(changed: Request | None = None) -> Any:
             return await inner(request if changed is None else changed, ctx)

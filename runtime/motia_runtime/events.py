@@ -190,13 +190,10 @@ class EventWorker:
 
     async def _failed(self, delivery: Delivery, asked: Input, attempt: Attempt, problem: Exception) -> None:
         step, retry = self._step, self._step.retry
-        invalid_input = (
-            isinstance(problem, ValidationFailed) and not attempt.ctx.logger.lines and self._unreadable(asked, delivery)
-        )
-        if invalid_input and await self._parked(delivery, asked, attempt):
+        if isinstance(problem, Unreadable) and await self._parked(delivery, asked, attempt):
             return
-        error = self._runs.describe(problem)
-        final = invalid_input or isinstance(problem, NonRetryable) or skipped_by(retry, problem)
+        error = self._runs.describe(problem.fault if isinstance(problem, Unreadable) else problem)
+        final = isinstance(problem, (Unreadable, NonRetryable)) or skipped_by(retry, problem)
         if not final and asked.attempt < retry.attempts:
             at = self._runs.services.clock.time() + retry_delay(retry, asked.attempt)
             await self._hand_on(delivery.record, asked, asked.attempt + 1, at, "retry")

@@ -27,6 +27,7 @@ from shapes import SCHEMA, order  # noqa: E402  # the path must be set first
 from motia_runtime.nats.connect import Settings, connect  # noqa: E402
 from motia_runtime.nats.embedded import EmbeddedServer  # noqa: E402
 from motia_runtime.nats.log import NatsLog  # noqa: E402
+from motia_spec.model import Nats  # noqa: E402
 from support.process import clean_environ  # noqa: E402
 
 SPEC = f"""
@@ -71,7 +72,7 @@ def write_app(folder: Path) -> None:
 
 async def publish(settings: Settings, prefix: str, events: int) -> None:
     link = await connect(settings, name="publisher")
-    log = NatsLog(link, prefix)
+    log = NatsLog(link, Nats(prefix=prefix))
     payloads = [msgspec.json.encode(order(n)) for n in range(events)]
     for start in range(0, events, 500):
         await asyncio.gather(*(log.append("ev.a", data) for data in payloads[start : start + 500]))

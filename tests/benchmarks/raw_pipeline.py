@@ -109,7 +109,7 @@ async def by_link(url: str, token: str, goal: int) -> None:
     )
     link = await connect(Settings(url=url, token=token), name="raw")
     await reconcile(link, project)
-    log = NatsLog(link, "raw")
+    log = NatsLog(link, project.nats)
     count = Count(goal)
 
     async def handle(delivery: Delivery) -> None:
