@@ -1,0 +1,161 @@
+"""M503 to M508: the function that a step names is not there, or does not take what it will be given.
+
+Files are parsed, never run; each one once, however many steps share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from motia_spec import functions, suggest
+from motia_spec.diagnostics import Diagnostic, error
+from motia_spec.functions import Function, Module, Unreadable
+from motia_spec.model import ApiStep, CronStep, EventStep, Handler, NoopStep
+from motia_spec.place import Place
+from motia_spec.rules.base import Checking
+
+_TAKES = {  # role: (how many arguments it is given at least, at most, their names)
+    "api": (2, 2, "(request, ctx)"),
+    "event": (2, 2, "(data, ctx)"),
+    "cron": (1, 2, "(ctx)"),
+    "middleware": (3, 3, "(request, ctx, next)"),
+    "condition": (2, 2, "(data, ctx)"),
+    "access": (3, 3, "(group, id, auth)"),
+    "streamAuth": (2, 2, "(headers, query)"),
+}
+
+
+def check(checking: Checking) -> Iterator[Diagnostic]:
+    files: dict[str, Module | Diagnostic] = {}
+    reported: set[tuple[str, str, str]] = set()
+    for role, owner, handler, place, path in _uses(checking):
+        if (role, handler.path, handler.function) in reported:
+            continue  # the same middleware of many steps
+        if handler.path not in files:
+            read = _read(checking, owner, handler, place, path)
+            files[handler.path] = read
+            if isinstance(read, Diagnostic):
+                yield read
+        module = files[handler.path]
+        if isinstance(module, Module):
+            fault = _fault(role, owner, handler, module, place, path)
+            if fault is not None:
+                yield fault
+        if handler.explicit:
+            reported.add((role, handler.path, handler.function))
+
+
+def _uses(checking: Checking) -> Iterator[tuple[str, str, Handler, Place, str]]:
+    """(role, who, handler, place, pointer) of every function that the project names."""
+    project = checking.project
+    steps = checking.spec.map("steps")
+    for step in project.steps.values():
+        if isinstance(step, NoopStep):
+            continue
+        role = "api" if isinstance(step, ApiStep) else "cron" if isinstance(step, CronStep) else "event"
+        place = step.handler.place if step.handler.explicit else step.place
+        path = steps.at(step.name) + ("/handler" if step.handler.explicit else "")
+        yield role, step.name, step.handler, place, path
+        if isinstance(step, ApiStep):
+            for function in step.middleware:
+                yield "middleware", step.name, function, function.place, f"{steps.at(step.name)}/middleware"
+        if isinstance(step, EventStep) and step.condition:
+            yield "condition", step.name, step.condition, step.condition.place, f"{steps.at(step.name)}/condition"
+    for stream in project.streams.values():
+        if stream.access:
+            yield (
+                "access",
+                stream.name,
+                stream.access,
+                stream.access.place,
+                f"{checking.spec.map('streams').at(stream.name)}/access",
+            )
+    auth = project.server.stream_auth
+    if auth:
+        yield "streamAuth", "server", auth, auth.place, "/server/streamAuth"
+
+
+def _read(checking: Checking, owner: str, handler: Handler, place: Place, path: str) -> Module | Diagnostic:
+    file = checking.project.root / handler.path
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError:
+        return _missing(checking, owner, handler, place, path)
+    except (OSError, ValueError) as fault:
+        reason = getattr(fault, "strerror", None) or "not a path"
+        return error("M503", place, f"{owner}: {handler.path} can't be read: {reason.lower()}", path=path)
+    if handler.language == "node":
+        return Module({}, open=True)  # the TypeScript side checks its own
+    try:
+        return functions.read(data)
+    except Unreadable as fault:
+        checking.sources.add(handler.path, data.decode("utf-8", "replace"))
+        return error(
+            "M504",
+            Place(handler.path, fault.line, fault.column),
+            f"{handler.path} is not valid Python: {fault.reason}",
+            path=path,
+            related=((place, f"the handler of {owner}"),),
+        )
+
+
+def _missing(checking: Checking, owner: str, handler: Handler, place: Place, path: str) -> Diagnostic:
+    file = checking.project.root / handler.path
+    folder = file.parent
+    names = [p.name for p in folder.iterdir()] if folder.is_dir() else []
+    near = suggest.near(file.name, names) if handler.explicit else None
+    remedy = (
+        f'did you mean "{handler.path.removesuffix(file.name)}{near}"?' if near else "`motia gen` writes a stub for it"
+    )
+    return error("M503", place, f"{owner}: there is no file {handler.path}", hint=remedy, path=path)
+
+
+def _fault(role: str, owner: str, handler: Handler, module: Module, place: Place, path: str) -> Diagnostic | None:
+    found = module.names.get(handler.function)
+    if found is None:
+        if module.open:
+            return None
+        callables = [name for name, f in module.names.items() if f.kind in ("function", "unknown")]
+        return error(
+            "M505",
+            place,
+            f"{owner}: {handler.path} has no function {handler.function!r}; it has: {suggest.listing(callables)}",
+            hint=suggest.hint(handler.function, callables, f"add {_example(role, handler.function)}"),
+            path=path,
+        )
+    where = ((Place(handler.path, found.line, found.column), "it is defined here"),)
+    if found.kind in ("class", "value"):
+        what = "a class" if found.kind == "class" else "a value"
+        message = f"{owner}: {handler.function!r} in {handler.path} is {what}, not a function"
+        return error("M506", place, message, hint=f"write {_example(role, handler.function)}", path=path, related=where)
+    if found.kind == "unknown":
+        return None
+    if found.generator:
+        message = f"{owner}: {handler.function!r} in {handler.path} is a generator: it has a yield, so calling it runs nothing"
+        return error("M508", place, message, hint="return the result instead", path=path, related=where)
+    wrong = _arguments(role, found)
+    if wrong is None:
+        return None
+    return error(
+        "M507",
+        place,
+        f"{owner}: {handler.function!r} in {handler.path} {wrong}",
+        hint=f"write {_example(role, handler.function)}; further parameters need defaults",
+        path=path,
+        related=where,
+    )
+
+
+def _arguments(role: str, found: Function) -> str | None:
+    fewest, most, names = _TAKES[role]
+    if found.required_keywords:
+        return f"requires the keyword {found.required_keywords[0]!r}, which a handler is not given"
+    if found.least > most:
+        return f"needs {found.least} arguments and is given {names}"
+    if found.most is not None and found.most < fewest:
+        return f"takes {found.most} argument{'s' if found.most != 1 else ''} and is given {names}"
+    return None
+
+
+def _example(role: str, function: str) -> str:
+    return f"async def {function}{_TAKES[role][2]}"

@@ -1,0 +1,79 @@
+"""M901: keys that the spec may have already, and that do nothing until a later version."""
+
+from collections.abc import Iterator
+
+from motia_spec.diagnostics import Diagnostic, warning
+from motia_spec.model import ApiStep, EventStep, NoopStep
+from motia_spec.place import Place
+from motia_spec.rules.base import Checking
+from motia_spec.tree import Cursor
+
+_KEYS = {  # of a step: what does not happen
+    "idempotency": "a repeated request runs again",
+    "rateLimit": "requests are not limited",
+    "orderBy": "events are handled in no fixed order",
+    "dedupe": "a repeated event is handled again",
+    "debounce": "each event is handled at once",
+    "condition": "the step runs for every event",
+    "manual": "the step is only drawn",
+}
+
+
+def check(checking: Checking) -> Iterator[Diagnostic]:
+    for step in checking.project.steps.values():
+        at = checking.step(step.name)
+        for key, effect in _KEYS.items():
+            if key in at and isinstance(step, ApiStep | EventStep | NoopStep):
+                yield _note(at.key_place(key), key, effect, at.at(key))
+        limit = at.map("concurrency")
+        if "key" in limit:
+            yield _note(
+                limit.key_place("key"), "concurrency.key", "the limit holds for all keys together", limit.at("key")
+            )
+        if isinstance(step, EventStep):
+            if step.isolation == "process":
+                yield _note(
+                    at.place("isolation"),
+                    "isolation: process",
+                    "the handler runs in the app's process",
+                    at.at("isolation"),
+                )
+            for s in step.subscribes:
+                if s.kind != "topic":
+                    message = "changes do not run the step"
+                    path = checking.pointer(step.name, "subscribes", s.place)
+                    yield _note(
+                        s.place, f"subscribing to a {'state group' if s.kind == 'state' else 'stream'}", message, path
+                    )
+        if not isinstance(step, NoopStep) and step.handler.language == "node":
+            place = step.handler.place if step.handler.explicit else step.place
+            path = at.at("handler") if step.handler.explicit else at.path
+            yield _note(place, "a TypeScript or JavaScript handler", "the step does not run", path)
+    yield from _sections(checking)
+
+
+def _sections(checking: Checking) -> Iterator[Diagnostic]:
+    spec = checking.spec
+    streams = spec.map("streams")
+    if streams.node.entries:
+        yield _note(spec.key_place("streams"), "live delivery of streams", "browsers can't connect", "/streams")
+    for _, _, at in streams.maps():
+        if "access" in at:
+            yield _note(at.key_place("access"), "access", "it is never called", at.at("access"))
+    server = spec.map("server")
+    if "streamAuth" in server:
+        yield _note(server.key_place("streamAuth"), "streamAuth", "it is never called", server.at("streamAuth"))
+    for topic in checking.project.topics.values():
+        if topic.external == "in" and topic.name in checking.ends.subscribers:
+            at = _topic(spec, topic.name)
+            yield _note(
+                at.key_place("external"), "external: in", "events of other programs are not taken in", at.at("external")
+            )
+
+
+def _topic(spec: Cursor, name: str) -> Cursor:
+    return spec.map("topics").map(name)
+
+
+def _note(place: Place, what: str, effect: str, path: str) -> Diagnostic:
+    return warning("M901", place, f"{what} is not yet in force; it is accepted and ignored: {effect}", path=path)

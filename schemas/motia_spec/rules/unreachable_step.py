@@ -1,0 +1,51 @@
+"""M304: an event step that no chain of events from an api, cron or outside trigger leads to."""
+
+from collections.abc import Iterator
+
+from motia_spec.diagnostics import Diagnostic, warning
+from motia_spec.model import AnyStep, EventStep, NoopStep
+from motia_spec.rules.base import Checking
+
+
+def check(checking: Checking) -> Iterator[Diagnostic]:
+    project = checking.project
+    live = {name for name, topic in project.topics.items() if topic.external == "in"}
+    reached = {step.name for step in project.steps.values() if _starts_itself(step)}
+    waiting = list(reached)
+    waiting += [step.name for topic in live for step, _ in checking.ends.subscribers.get(topic, ())]
+    reached.update(waiting)
+    while waiting:
+        step = project.steps[waiting.pop()]
+        topics = [emit.topic for emit in (*step.emits, *step.virtual_emits)]
+        if isinstance(step, NoopStep) and step.manual and step.manual.on_timeout_topic:
+            topics.append(step.manual.on_timeout_topic)
+        for topic in topics:
+            if topic not in live:
+                live.add(topic)
+                onward = [
+                    other.name for other, _ in checking.ends.subscribers.get(topic, ()) if other.name not in reached
+                ]
+                reached.update(onward)
+                waiting += onward
+    for step in project.steps.values():
+        if isinstance(step, EventStep) and step.name not in reached:
+            fed = [topic for topic in step.topics if topic in checking.ends.emitters]
+            why = (
+                f"only unreachable steps emit {fed[0]!r}"
+                if fed
+                else f"nothing emits {', '.join(map(repr, step.topics))}"
+            )
+            yield warning(
+                "M304",
+                step.place,
+                f"{step.name} never runs: {why}",
+                hint="emit one of its topics from an api or cron step, or say `external: in` on the topic",
+                path=checking.spec.map("steps").at(step.name),
+            )
+
+
+def _starts_itself(step: AnyStep) -> bool:
+    """Does it run without an event of this app? A noop without subscriptions is somebody outside."""
+    if isinstance(step, EventStep):
+        return any(subscription.kind != "topic" for subscription in step.subscribes) or bool(step.virtual_subscribes)
+    return not isinstance(step, NoopStep) or not (step.subscribes or step.virtual_subscribes)
