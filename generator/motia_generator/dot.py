@@ -13,6 +13,7 @@ import msgspec
 
 from motia_generator.drawing import LINE_LIMIT, NAME_LIMIT, Arrow, Box, BoxKind, Drawing, Group, shown
 
+FACE = 'fontname="Helvetica"'  # `render` gives SVG another measure
 INK, MUTED, EDGE = "#0f172a", "#64748b", "#64748b"
 
 
@@ -47,9 +48,9 @@ BADGES = {"TS": ("#3178c6", "#ffffff"), "JS": ("#f7df1e", "#1f2937")}
 
 HEAD = f"""\
 digraph {{
-  graph [rankdir=LR, bgcolor="#fbfcfe", pad=0.3, nodesep=0.35, ranksep=0.65, splines=spline, fontname="Helvetica", labelloc=t, labeljust=l]
-  node [fontname="Helvetica", fontsize=13, fontcolor="{INK}", penwidth=1.5]
-  edge [fontname="Helvetica", fontsize=10, fontcolor="#475569", penwidth=1.3, arrowsize=0.75]
+  graph [rankdir=LR, bgcolor="#fbfcfe", pad=0.3, nodesep=0.35, ranksep=0.65, splines=spline, {FACE}, labelloc=t, labeljust=l]
+  node [{FACE}, fontsize=13, fontcolor="{INK}", penwidth=1.5]
+  edge [{FACE}, fontsize=10, fontcolor="#475569", penwidth=1.3, arrowsize=0.75]
 """
 
 

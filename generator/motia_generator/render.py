@@ -12,11 +12,15 @@ import sys
 from pathlib import Path
 from typing import Literal, get_args
 
+from motia_generator.dot import FACE
+
 Format = Literal["svg", "png", "pdf"]
 Renderer = Literal["auto", "graphviz-pure", "dot"]
 FORMATS: tuple[str, ...] = get_args(Format)
 RENDERERS: tuple[str, ...] = get_args(Renderer)
 TIMEOUT = 60.0  # seconds; 500 steps take about two
+WIDE = "DejaVu Sans"  # what SVG is measured with, since viewers bring their own sans-serif: none in use is wider
+SEEN = b"Helvetica,Arial,system-ui,sans-serif"  # what SVG is shown with
 DPI = 144  # of PNG: sharp on high-density screens, still readable in a page
 
 
@@ -35,6 +39,8 @@ def render(dot: str, format: str, *, renderer: str = "auto", timeout: float = TI
         raise RenderError(f"unknown renderer {renderer!r}; allowed: {', '.join(RENDERERS)}")
     program = _find(format, renderer)
     arguments = [str(program), f"-T{format}", *([f"-Gdpi={DPI}"] if format == "png" else [])]
+    if format == "svg":
+        dot = dot.replace(FACE, f'fontname="{WIDE}"')
     try:
         done = subprocess.run(arguments, input=dot.encode(), capture_output=True, timeout=timeout, check=False)  # noqa: S603  # no shell; a fixed program
     except subprocess.TimeoutExpired:
@@ -50,7 +56,7 @@ def render(dot: str, format: str, *, renderer: str = "auto", timeout: float = TI
         raise RenderError(
             f"{program.name} failed with exit code {done.returncode}: {said[-1] if said else 'it said nothing'}"
         )
-    return done.stdout
+    return done.stdout.replace(b'font-family="%s"' % WIDE.encode(), b'font-family="%s"' % SEEN)
 
 
 def _find(format: str, renderer: str) -> Path:

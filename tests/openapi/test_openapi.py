@@ -140,8 +140,9 @@ def test_an_operation_says_all_that_the_spec_says() -> None:
     ("step", "statuses"),
     [
         (api("A"), ["200", "500", "504"]),
-        (api("A", "POST"), ["200", "413", "500", "504"]),
+        (api("A", "POST"), ["200", "400", "413", "415", "500", "504"]),
         (api("A", "POST", body=schema({"type": "object"})), ["200", "400", "413", "415", "500", "504"]),
+        (api("A", path="/{id}"), ["200", "400", "500", "504"]),
         (api("A", query=schema({"type": "object"})), ["200", "400", "500", "504"]),
         (api("A", emits=(Emit(topic="t"),)), ["200", "500", "503", "504"]),
         (api("A", uses_state=("g",), responses={302: schema(True)}), ["302", "500", "503", "504"]),
@@ -149,7 +150,7 @@ def test_an_operation_says_all_that_the_spec_says() -> None:
     ],
 )
 def test_the_runtime_s_own_answers_are_listed_where_they_can_come(step: ApiStep, statuses: list[str]) -> None:
-    assert list(document(project(step))["paths"]["/x"].popitem()[1]["responses"]) == statuses
+    assert list(document(project(step))["paths"][step.path].popitem()[1]["responses"]) == statuses
 
 
 def test_a_declared_problem_response_wins_over_the_runtime_s() -> None:
@@ -168,11 +169,11 @@ def test_answers_without_a_body_have_no_content() -> None:
     assert "content" not in item["head"]["responses"]["500"]
 
 
-def test_methods_without_a_body_declare_none() -> None:
+def test_a_declared_body_is_asked_for_by_every_method_since_it_is_validated_for_every_one() -> None:
     step = api("A", "GET|PUT", body=schema({"type": "object"}))
     item = document(project(step))["paths"]["/x"]
-    assert "requestBody" not in item["get"]
-    assert "requestBody" in item["put"]
+    assert item["get"]["requestBody"] == item["put"]["requestBody"]
+    assert item["get"]["requestBody"]["required"] is True
 
 
 def test_several_methods_get_ids_of_their_own() -> None:

@@ -17,13 +17,15 @@ from motia_spec.routes import shape
 
 Json = dict[str, Any]
 
-WITH_BODY = frozenset({"POST", "PUT", "PATCH", "DELETE"})  # methods whose requests may have one; GET's has no meaning
+WITH_BODY = frozenset(
+    {"POST", "PUT", "PATCH", "DELETE"}
+)  # methods whose requests have one even where the spec declares none
 BODILESS = frozenset({204, 304})
 PROBLEM = "Problem"
 PROBLEMS = {
-    400: "The request does not fit its schema; `errors` lists every fault",
+    400: "The request is malformed or does not fit its schema; `errors` lists every fault",
     413: "The body is larger than this step takes",
-    415: "The body is not of a media type this step takes",
+    415: "The body is in a media type, character set or coding that this step does not read",
     500: "The handler failed; nothing was committed",
     503: "The event log can't be reached or is full; nothing was committed. Try again later",
     504: "The handler took longer than the step's timeout; nothing was committed",
@@ -62,13 +64,13 @@ def openapi_document(project: Project) -> Json:
     names = _component_names(project.defs)
     schemas = {names[key]: _pointed(value, names) for key, value in project.defs.items()}
     steps = [step for step in project.steps.values() if isinstance(step, ApiStep)]
-    taken = set(project.steps)
+    ids = operation_ids(project)
     paths: dict[str, Json] = {}
     for step in steps:
         for method in step.methods:
-            name = step.name if len(step.methods) == 1 else _unused(f"{step.name}_{method.lower()}", taken)
             key, renamed = _place(paths, step, method)
-            paths.setdefault(key, {})[method.lower()] = _operation(project, step, method, name, renamed, names)
+            operation = _operation(project, step, method, ids[step.name, method], renamed, names)
+            paths.setdefault(key, {})[method.lower()] = operation
     if steps:
         schemas[names[None]] = PROBLEM_SCHEMA
     used = {name for step in steps for name in _tags(project, step)}
@@ -91,6 +93,17 @@ def openapi_document(project: Project) -> Json:
     }
 
 
+def operation_ids(project: Project) -> dict[tuple[str, str], str]:
+    """(step, method) -> operationId: the step's name, with the method where it has several."""
+    taken = set(project.steps)
+    return {
+        (step.name, method): step.name if len(step.methods) == 1 else _unused(f"{step.name}_{method.lower()}", taken)
+        for step in project.steps.values()
+        if isinstance(step, ApiStep)
+        for method in step.methods
+    }
+
+
 def _operation(
     project: Project, step: ApiStep, method: str, id: str, renamed: Mapping[str, str], names: Mapping[str | None, str]
 ) -> Json:
@@ -105,9 +118,11 @@ def _operation(
     parameters = [*_path_parameters(step, renamed), *_query_parameters(project, step, names), *_headers(step)]
     if parameters:
         operation["parameters"] = parameters
-    body = step.body if method in WITH_BODY else None
-    if body:
-        operation["requestBody"] = {"required": True, "content": {"application/json": _media(project, body, names)}}
+    if step.body:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {"application/json": _media(project, step.body, names)},
+        }
     operation["responses"] = _responses(project, step, method, names)
     if step.emits:
         operation["x-motia-emits"] = list(dict.fromkeys(emit.topic for emit in step.emits))
@@ -134,12 +149,11 @@ def _responses(project: Project, step: ApiStep, method: str, names: Mapping[str 
 
 
 def _own_statuses(step: ApiStep, method: str) -> Iterable[int]:
-    with_body = method in WITH_BODY
-    if step.query or (with_body and step.body):
+    with_body = step.body is not None or method in WITH_BODY
+    if with_body or step.query or step.path_params:
         yield 400
     if with_body:
         yield 413
-    if with_body and step.body:
         yield 415
     yield 500
     if step.emits or step.uses_state or step.uses_streams:
