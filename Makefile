@@ -27,13 +27,14 @@ check: $(VENV)/.dev  ## lint, format, types, layers, docs; edits nothing
 fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 	@$(BIN)/ruff check --fix --quiet . || true
 	@$(BIN)/ruff format .
-	@$(BIN)/python docs/build.py
+	@$(MAKE) --no-print-directory docs
 
 bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-written pipeline
 	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
 
 docs: $(VENV)/.dev  ## write the generated references under docs/
 	@$(BIN)/python docs/build.py
+	@$(BIN)/motia graph -o docs/images/flow.svg
 
 lock: $(VENV)/.uv  ## pin the newest allowed versions in both lock files
 	@$(VENV)/uv/bin/uv pip compile pyproject.toml --group dev --upgrade $(LOCK) -o requirements-dev.lock

@@ -5,7 +5,6 @@ from zoneinfo import ZoneInfo
 
 from motia_runtime.handler import NonRetryable
 from motia_types import ChargeCard, Decision, Rejection
-
 from steps.bank import CardDeclined, charge
 
 

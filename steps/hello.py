@@ -4,6 +4,6 @@ from motia_types import Greeting, Hello
 
 
 async def handler(request: Hello.Request, ctx: Hello.Context) -> Hello.Response:
-    name = request.query_params.name
+    name = request.query_params["name"]
     ctx.logger.info("greeting", name=name)
     return Hello.Ok(Greeting(message=f"Hello, {name}!"))

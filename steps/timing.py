@@ -14,5 +14,8 @@ async def measure(request: Request, ctx: Context, proceed: Callable[[], Awaitabl
     began = perf_counter()
     answer = await proceed()
     if isinstance(answer, Response):
-        answer.headers = {**(answer.headers or {}), "server-timing": f"handler;dur={(perf_counter() - began) * 1000:.2f}"}
+        answer.headers = {
+            **(answer.headers or {}),
+            "server-timing": f"handler;dur={(perf_counter() - began) * 1000:.2f}",
+        }
     return answer

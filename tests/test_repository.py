@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -55,7 +56,9 @@ def test_every_dependency_is_a_decision() -> None:
 def test_make_help_lists_every_target() -> None:
     makefile = (ROOT / "Makefile").read_text()
     (phony,) = re.findall(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
-    done = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)  # make as on PATH
+    done = subprocess.run(
+        ["make", "help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )  # make as on PATH
     assert [line.split()[1] for line in done.stdout.splitlines()] == phony.split()
 
 
@@ -78,3 +81,11 @@ def test_links_in_the_readme_lead_somewhere() -> None:
     for page in (ROOT / "README.md", ROOT / "docs" / "quickstart.md"):
         for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_picture_in_the_readme_shows_the_example_as_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "motia_runtime", "graph", "--format", "svg"],
+        cwd=ROOT, capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert done.stdout == (ROOT / "docs" / "images" / "flow.svg").read_bytes(), "run `make docs`"

@@ -46,7 +46,7 @@ def test_errors_show_place_and_caret_and_exit_with_1(project: Path) -> None:
     done = run("check")
     assert done.exit_code == 1
     assert "motia.yaml:5:23" in done.stdout
-    assert "'method'" in done.stdout
+    assert 'did you mean "method"?' in done.stdout
     assert "^^^^^" in done.stdout
     assert done.stdout.splitlines()[-1] == "1 error"
 

@@ -60,6 +60,21 @@ def show(ctx: click.Context, origins: bool, as_json: bool) -> None:
         click.echo(yaml.safe_dump(plain, sort_keys=False, allow_unicode=True, width=120), nl=False)
 
 
+@command.command("schema")
+@project_options
+def schema() -> None:
+    """Print the JSON Schema of motia.yaml.
+
+    For editors: `motia config schema > motia.schema.json`, and this as the first line of motia.yaml:
+
+    \b
+    # yaml-language-server: $schema=./motia.schema.json
+    """
+    from importlib.resources import files
+
+    click.echo((files("motia_spec") / "motia.schema.json").read_text("utf-8"), nl=False)
+
+
 SPARE = 1_000  # levels more than a log line may have; the language has its own bound
 
 

@@ -17,6 +17,7 @@ TEMPLATES = {
     "hello": "one endpoint: the smallest app there is",
     "events": "an endpoint, an event handler with retries, state and a schedule",
 }
+SCHEMA = "motia.schema.json"  # beside the spec, so that editors complete and explain its keys
 NAME = "__name__"  # in the text of a template: the project's name
 
 
@@ -71,6 +72,7 @@ def _refuse_unless_empty(target: Path) -> None:
 def _copy(template: str, target: Path, app: str) -> list[str]:
     source = files("motia_runtime.cli") / "templates" / template
     texts = {path: file.read_text("utf-8").replace(NAME, app) for path, file in _walk(source, "")}
+    texts[SCHEMA] = (files("motia_spec") / SCHEMA).read_text("utf-8")
     for path, text in sorted(texts.items()):
         place = target / path
         place.parent.mkdir(parents=True, exist_ok=True)

@@ -21,9 +21,8 @@ def command(code: str | None) -> None:
 
     Without CODE: list all of them.
     """
-    from motia_spec.codes import CODES
-
     from motia_runtime.cli.console import paint, table
+    from motia_spec.codes import CODES
 
     if code is None:
         table(("CODE", "MEANING"), [(key, CODES[key].title) for key in sorted(CODES)], empty="no codes")
