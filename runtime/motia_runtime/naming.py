@@ -30,6 +30,8 @@ RESERVED_HEADERS = ("nats-", "motia-")  # lower case: NATS acts on the first kin
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2
+_SUBJECT = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)+")
+_PATTERN = re.compile(r"[A-Za-z0-9_=-]+(\.([A-Za-z0-9_=-]+|\*))*(\.>)?")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ESCAPED_TOKEN = re.compile(r"=([0-9A-F]{2})|([A-Za-z0-9_-])")
 
@@ -181,3 +183,17 @@ def check_headers(headers: Mapping[str, str]) -> None:
         found = _CONTROL.search(value)
         if found:
             raise InvalidHeader(f"the header {name!r} holds the control character {found[0]!r} at {found.start()}")
+
+
+def check_subject(subject: str) -> str:
+    """A subject of the log, as the functions above make them. `ValueError` for anything else: a mistake of ours, not of a user."""
+    if not _SUBJECT.fullmatch(subject):
+        raise ValueError(f"{subject[:80]!r} is no subject of the log: names are encoded first")
+    return subject
+
+
+def check_pattern(pattern: str) -> str:
+    """A subject in which "*" stands for a level, and ">" at the end for one or more."""
+    if not _PATTERN.fullmatch(pattern):
+        raise ValueError(f"{pattern[:80]!r} is no pattern of the log")
+    return pattern

@@ -1,0 +1,259 @@
+"""`ports.Log` on JetStream. Start here; `appends`, `batches`, `reads` and `pulls` do the work, `streams` says where things live."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from motia_runtime.naming import check_pattern, check_subject
+from motia_runtime.nats.appends import EXPECT, MSG_ID, WRITE, Append
+from motia_runtime.nats.batches import Batches, Message
+from motia_runtime.nats.link import Link, problem
+from motia_runtime.nats.pulls import NatsConsumer
+from motia_runtime.nats.reads import Reader, patiently
+from motia_runtime.nats.streams import Layout
+from motia_runtime.nats.wire import encode_head
+from motia_runtime.ports import Backlog, Consumer, Delivery, Entry, Headers, LogUnavailable, Record, TooLarge
+from motia_spec.model import Nats
+
+RESERVE = 2048  # bytes of a message kept for headers of our own
+ACK_WAIT = 30.0  # seconds until an un-ended delivery comes again
+IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
+NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+class _Fault(msgspec.Struct):
+    err_code: int = 0
+    description: str = ""
+
+
+class _ConsumerInfo(msgspec.Struct):
+    error: _Fault | None = None
+    config: dict[str, Any] = {}
+    num_pending: int = 0
+    num_ack_pending: int = 0
+
+
+class NatsLog:
+    """See the module. Lives as long as the link; closing the link ends it. The streams must be there (`reconcile`)."""
+
+    def __init__(self, link: Link, nats: Nats, *, embedded: bool = False) -> None:
+        self._link = link
+        self._layout = Layout(nats.prefix)
+        self._prefix = nats.prefix
+        self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
+        self._batches = Batches(link)
+        self._loop = asyncio.get_running_loop()
+        self._us = secrets.token_hex(6)
+        self._written = 0
+        self._consumers: dict[str, str] = {}  # name -> stream
+        self._started = 0
+
+    @property
+    def max_size(self) -> int:
+        return self._link.client.max_payload - RESERVE
+
+    def connected(self) -> bool:
+        return self._link.up
+
+    # -- writing --
+
+    def append(
+        self,
+        subject: str,
+        data: bytes,
+        *,
+        headers: Headers | None = None,
+        id: str | None = None,
+        expect: int | None = None,
+        at: float | None = None,
+        ttl: float | None = None,
+    ) -> asyncio.Future[int]:
+        """As in `ports.Log`. Problems are raised when the result is awaited."""
+        future: asyncio.Future[int] = self._loop.create_future()
+        try:
+            self._check_size(data, headers)
+        except TooLarge as error:
+            future.set_exception(error)
+            return future
+        stream, wire = self._wire(subject)
+        head = self._head(headers, id, expect, ttl)
+        if at is not None:
+            if not subject.startswith(("ev.", "retry.")) or expect is not None:
+                raise ValueError(f"`at` is for events, without `expect`: not for {subject!r}")
+            if at > time.time():
+                head = {
+                    **(head or {}),
+                    "Nats-Schedule": f"@at {datetime.fromtimestamp(at, UTC).isoformat()}",
+                    "Nats-Schedule-Target": wire,
+                    "Nats-TTL": "never",  # max_age may be shorter than the delay
+                }
+                wire = f"{self._prefix}.sched.{self._unique(id)}"
+        Append(self._link, future, stream, wire, data, head).send()
+        return future
+
+    async def append_all(self, entries: Sequence[Entry]) -> None:
+        for entry in entries:
+            self._check_size(entry.data, entry.headers)
+            if not entry.subject.startswith("st."):
+                raise ValueError(f"only state is stored together: not {entry.subject!r}")
+        if len({entry.subject for entry in entries}) < len(entries):
+            raise ValueError("the subjects of records that are stored together must be distinct")
+        if len(entries) == 1:
+            e = entries[0]
+            await self.append(e.subject, e.data, headers=e.headers, id=e.id, expect=e.expect, ttl=e.ttl)
+        elif entries:
+            messages: list[Message] = []
+            for e in entries:
+                head = self._head(e.headers, e.id, e.expect, e.ttl) or {}
+                head.pop(WRITE, None)  # the batch gives every message an id
+                messages.append((self._wire(e.subject)[1], e.data, head))
+            await self._batches.commit(self._layout.stream("st"), messages)
+
+    def note(self, subject: str, data: bytes) -> None:
+        if len(data) <= self.max_size:
+            self._link.publish(self._wire(subject)[1], data, droppable=True)
+
+    def _wire(self, subject: str) -> tuple[str, str]:
+        return self._layout.wire(check_subject(subject))
+
+    def _head(
+        self, headers: Headers | None, id: str | None, expect: int | None, ttl: float | None
+    ) -> dict[str, str] | None:
+        head: dict[str, str] = {}
+        if headers:
+            encode_head(headers)  # raises here rather than when the connection comes back
+            head.update(headers)
+        if id is not None:
+            head[MSG_ID] = id
+        if expect is not None:
+            head[EXPECT] = str(expect)
+            if id is None:
+                self._written += 1
+                head[WRITE] = f"{self._us}{self._written:x}"
+        if ttl is not None:
+            head["Nats-TTL"] = f"{max(1000, round(ttl * 1000))}ms"
+            head["Nats-Rollup"] = "sub"  # or what it replaced would come back when it has expired
+        return head or None
+
+    def _check_size(self, data: bytes, headers: Headers | None) -> None:
+        size = len(data) + sum(len(name) + len(value.encode()) + 4 for name, value in (headers or {}).items())
+        if size > self.max_size:
+            raise TooLarge(f"a record of {size:,} bytes is larger than the {self.max_size:,} that the broker takes")
+
+    def _unique(self, id: str | None) -> str:
+        return secrets.token_hex(12) if id is None else sha256(id.encode()).hexdigest()[:32]
+
+    # -- reading --
+
+    async def last(self, subject: str) -> Record | None:
+        return await self._reader.last(check_pattern(subject))
+
+    async def lasts(self, pattern: str) -> list[Record]:
+        return await self._reader.lasts(check_pattern(pattern))
+
+    async def history(self, subject: str) -> list[Record]:
+        return await self._reader.history(check_pattern(subject))
+
+    async def scan(self, pattern: str, *, limit: int, before: int | None = None) -> list[Record]:
+        return await self._reader.scan(check_pattern(pattern), limit=limit, before=before)
+
+    async def get(self, part: str, seq: int) -> Record | None:
+        return await self._reader.get(part, seq)
+
+    async def delete(self, part: str, seq: int) -> bool:
+        if await self.get(part, seq) is None:
+            return False
+        subject = f"$JS.API.STREAM.MSG.DELETE.{self._layout.stream(part)}"
+        status, _, data = await self._link.request(subject, b'{"seq":%d}' % seq)
+        if status:
+            raise problem(status)
+        return msgspec.json.decode(data, type=_ConsumerInfo).error is None  # the only refusal left: it went meanwhile
+
+    # -- consuming --
+
+    async def consume(
+        self,
+        name: str,
+        subjects: Sequence[str],
+        deliver: Callable[[Delivery], None],
+        *,
+        credit: int,
+        exclusive: bool = False,
+    ) -> Consumer:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"{name!r} is no consumer name: use naming.durable")
+        places = [self._layout.wire(check_pattern(subject)) for subject in subjects]
+        streams = {stream for stream, _ in places}
+        if len(streams) != 1:
+            raise ValueError(f"a consumer reads one part of the log, not {', '.join(subjects) or 'none'}")
+        stream = streams.pop()
+        config: dict[str, Any] = {
+            "durable_name": name,
+            "filter_subjects": sorted(wire for _, wire in places),
+            "deliver_policy": "new",
+            "ack_policy": "explicit",
+            "ack_wait": int(ACK_WAIT * 1e9),
+            "max_deliver": -1,
+            "max_ack_pending": 1 if exclusive else IN_FLIGHT,
+            "metadata": {"motia": self._prefix},
+        }
+
+        async def ensure() -> None:
+            await self._ensure(stream, name, config)
+
+        await patiently(ensure)
+        self._consumers[name] = stream
+        consumer = NatsConsumer(self._link, self._layout, stream, name, deliver, credit, ensure)
+        self._started += 1
+        consumer.start(self._started)
+        return consumer
+
+    async def _ensure(self, stream: str, name: str, config: dict[str, Any]) -> None:
+        info = await self._consumer_info(stream, name)
+        if info.error is None:
+            have = info.config
+            changing = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending")
+            now = {**have, "filter_subjects": sorted(have.get("filter_subjects") or [have.get("filter_subject", "")])}
+            if all(now.get(field) == config[field] for field in changing):
+                return
+            config = {**now, **{field: config[field] for field in changing}}
+            config.pop("filter_subject", None)
+        elif info.error.err_code not in NOT_FOUND:
+            raise LogUnavailable(f"consumer {name}: {info.error.description}")
+        body = msgspec.json.encode({"stream_name": stream, "config": config})
+        status, _, data = await self._link.request(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", body)
+        if status:
+            raise problem(status, f"consumer {name}")
+        error = msgspec.json.decode(data, type=_ConsumerInfo).error
+        if error is not None:
+            raise LogUnavailable(f"consumer {name}: {error.description}")
+
+    async def backlog(self, name: str) -> Backlog:
+        return await patiently(lambda: self._backlog(name))
+
+    async def _backlog(self, name: str) -> Backlog:
+        known = self._consumers.get(name)
+        for stream in [known] if known else self._layout.consumed:
+            info = await self._consumer_info(stream, name)
+            if info.error is None:
+                return Backlog(info.num_pending, info.num_ack_pending)
+            if info.error.err_code not in NOT_FOUND:
+                raise LogUnavailable(f"consumer {name}: {info.error.description}")
+        return Backlog(0, 0)
+
+    async def _consumer_info(self, stream: str, name: str) -> _ConsumerInfo:
+        status, _, data = await self._link.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
+        if status:
+            raise problem(status, f"consumer {name}")
+        return msgspec.json.decode(data, type=_ConsumerInfo)

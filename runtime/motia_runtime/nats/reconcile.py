@@ -1,0 +1,172 @@
+"""Makes the broker have what the spec needs: `plan` says what differs, `reconcile` changes it. Both give the same list."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from motia_runtime.naming import durable
+from motia_runtime.nats.link import Link, problem
+from motia_runtime.nats.streams import Config, Layout, desired
+from motia_spec.model import CronStep, EventStep, Project
+
+FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
+NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
+DURATIONS = ("max_age", "duplicate_window", "subject_delete_marker_ttl")
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """One thing that the broker has otherwise than the spec wants it. Reads as a line of `motia plan`."""
+
+    action: Literal["create", "update", "remove", "blocked"]
+    what: str  # "stream shop_events", "consumer ScreenOrder"
+    detail: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.what}" + (f": {self.detail}" if self.detail else "")
+
+
+class ReconcileFailed(RuntimeError):
+    """The broker could not be made to fit the spec. What was found, and what to do, is in the message."""
+
+
+class _Error(msgspec.Struct):
+    code: int = 0
+    err_code: int = 0
+    description: str = ""
+
+
+class _Reply(msgspec.Struct):
+    error: _Error | None = None
+    config: dict[str, Any] = {}
+    consumers: list[dict[str, Any]] | None = None
+    total: int = 0
+
+
+def durables(project: Project) -> set[str]:
+    """The consumers this spec needs: one of each event and cron step."""
+    return {durable(step.name) for step in project.steps.values() if isinstance(step, EventStep | CronStep)}
+
+
+async def plan(
+    link: Link, project: Project, *, embedded: bool = False, keep: Collection[str] | None = None
+) -> list[Difference]:
+    """What `reconcile` would do. Changes nothing. Raises `LogUnavailable`."""
+    return [difference for difference, _ in await _compare(link, project, embedded, keep)]
+
+
+async def reconcile(
+    link: Link, project: Project, *, store: Path | None = None, keep: Collection[str] | None = None
+) -> list[Difference]:
+    """Create, update and remove until the broker fits the spec, and give what was done.
+
+    `store`: the embedded server's folder, synced to disk when something was created there, so that a new stream survives a crash of the
+    machine; there is only one replica then. `keep`: names of the consumers that stay, `durables(project)` when not given.
+    Raises `ReconcileFailed` when something can't be changed in place or the server refuses, `LogUnavailable`."""
+    todo = await _compare(link, project, store is not None, keep)
+    blocked = [str(difference) for difference, _ in todo if difference.action == "blocked"]
+    if blocked:
+        raise ReconcileFailed(
+            "; ".join(blocked) + ". Set another nats.prefix, or remove the stream with its data: `nats stream rm`"
+        )
+    for difference, (subject, body) in todo:
+        reply = await _api(link, subject, body)
+        if reply.error and reply.error.err_code not in NOT_FOUND:
+            raise ReconcileFailed(f"{difference}: the server refuses: {reply.error.description}")
+    if store is not None and any(difference.action == "create" for difference, _ in todo):
+        await asyncio.to_thread(sync_tree, store)
+    return [difference for difference, _ in todo]
+
+
+Request = tuple[str, Config]
+
+
+async def _compare(
+    link: Link, project: Project, embedded: bool, keep: Collection[str] | None
+) -> list[tuple[Difference, Request]]:
+    history = max((group.history for group in project.state.values()), default=1)
+    replicas = 1 if embedded else project.nats.replicas
+    found: list[tuple[Difference, Request]] = []
+    existing: set[str] = set()
+    for want in desired(project.nats, history=history, replicas=replicas):
+        name = want["name"]
+        reply = await _api(link, f"STREAM.INFO.{name}", {})
+        if reply.error:
+            if reply.error.err_code not in NOT_FOUND:
+                raise ReconcileFailed(f"stream {name}: {reply.error.description}")
+            found.append((Difference("create", f"stream {name}"), (f"STREAM.CREATE.{name}", want)))
+            continue
+        existing.add(name)
+        changes = _changes(reply.config, want)
+        if changes:
+            fixed = [change for field, change in changes if field in FIXED]
+            action: Literal["blocked", "update"] = "blocked" if fixed else "update"
+            detail = ", ".join(fixed or [change for _, change in changes])
+            config = {**reply.config, **want}
+            found.append((Difference(action, f"stream {name}", detail), (f"STREAM.UPDATE.{name}", config)))
+    wanted = durables(project) if keep is None else keep
+    for stream in Layout(project.nats.prefix).consumed:
+        if stream in existing:
+            for name in await _consumers(link, stream, project.nats.prefix):
+                if name not in wanted:
+                    request: Request = (f"CONSUMER.DELETE.{stream}.{name}", {})
+                    found.append(
+                        (Difference("remove", f"consumer {name}", f"no step of stream {stream} needs it"), request)
+                    )
+    return found
+
+
+def _changes(have: Config, want: Config) -> list[tuple[str, str]]:
+    changes = []
+    for field, value in want.items():
+        now = have.get(field)
+        if field == "metadata":
+            now = {key: text for key, text in (now or {}).items() if key in value}
+        if (now or None) != (value or None):
+            changes.append((field, f"{field} {_shown(field, now)} -> {_shown(field, value)}"))
+    return changes
+
+
+def _shown(field: str, value: Any) -> str:
+    if field in DURATIONS:
+        return f"{(value or 0) / 1e9:g}s"
+    return "none" if value is None else str(value)
+
+
+async def _consumers(link: Link, stream: str, prefix: str) -> list[str]:
+    """Names of the consumers we made on a stream. Others, such as people's own, are none of our business."""
+    names: list[str] = []
+    offset = 0
+    while True:
+        reply = await _api(link, f"CONSUMER.LIST.{stream}", {"offset": offset})
+        page = reply.consumers or []
+        names += [c["name"] for c in page if c["config"].get("metadata", {}).get("motia") == prefix]
+        offset += len(page)
+        if not page or offset >= reply.total:
+            return names
+
+
+async def _api(link: Link, subject: str, body: Config) -> _Reply:
+    status, _, data = await link.request(f"$JS.API.{subject}", msgspec.json.encode(body) if body else b"")
+    if status:
+        raise problem(status)
+    return msgspec.json.decode(data, type=_Reply)
+
+
+def sync_tree(folder: Path) -> None:
+    """Have every file and folder below on disk. The server itself syncs new streams within two minutes at best."""
+    for path, _, files in os.walk(folder):
+        for name in (*files, "."):
+            try:
+                fd = os.open(os.path.join(path, name), os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:  # renamed meanwhile
+                continue
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)

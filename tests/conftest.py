@@ -1,0 +1,47 @@
+"""Fixtures that several folders share: a real nats-server for the session, and a log on it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from motia_runtime.nats.connect import connect
+from motia_runtime.nats.embedded import EmbeddedServer
+from motia_runtime.nats.log import NatsLog
+from motia_runtime.nats.reconcile import reconcile
+from motia_spec.model import Nats, Project
+
+PREFIXES = itertools.count(1)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedServer]:
+    """A nats-server on a random port of loopback, as the app starts it."""
+    server = await EmbeddedServer.start(tmp_path_factory.mktemp("nats"))
+    yield server
+    await server.stop()
+
+
+OpenLog = Callable[..., Awaitable[NatsLog]]
+
+
+@pytest_asyncio.fixture
+async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
+    """`await nats_log(fast=True, nats=Nats(...))`: a log with streams of its own; its connection is closed after the test."""
+    links = []
+
+    async def open_log(*, fast: bool = True, nats: Nats | None = None, project: Project | None = None) -> NatsLog:
+        link = await connect(nats_server.settings, name="test", fast=fast)
+        links.append(link)
+        if project is None:
+            project = Project(root=Path("/"), files=(), name="test", nats=nats or Nats(prefix=f"t{next(PREFIXES)}"))
+        await reconcile(link, project, store=None, keep=())
+        return NatsLog(link, project.nats)
+
+    yield open_log
+    for link in links:
+        await link.close()
