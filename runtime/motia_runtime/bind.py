@@ -18,6 +18,8 @@ from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, Handler, Noo
 
 GENERATED = "motia_types"
 
+_roots: set[Path] = set()  # of the project that was bound last; a process normally binds only one
+
 
 class HandlerError(Exception):
     """A handler can't be loaded. The message says which and why; mend the file and save it."""
@@ -63,12 +65,12 @@ def _arities(step: ApiStep | EventStep | CronStep) -> tuple[int, ...]:
 def _fresh_modules(root: Path) -> Iterator[None]:
     """Forget the modules of the project, so that they are imported anew; put them back if that fails."""
     importlib.invalidate_caches()
-    old = {name: module for name, module in sys.modules.items() if _belongs(name, module, root)}
+    roots = {root, *_roots}  # another project's `steps` would stand in the way of this one's
+    old = {name: module for name, module in sys.modules.items() if any(_belongs(name, module, r) for r in roots)}
     for name in old:
         del sys.modules[name]
     path = list(sys.path)
-    if str(root) not in sys.path:
-        sys.path.insert(0, str(root))
+    sys.path[:] = [str(root), *(entry for entry in path if Path(entry) not in roots)]
     try:
         yield
     except BaseException:
@@ -77,6 +79,8 @@ def _fresh_modules(root: Path) -> Iterator[None]:
         sys.modules.update(old)
         sys.path[:] = path
         raise
+    _roots.clear()
+    _roots.add(root)
 
 
 def _belongs(name: str, module: ModuleType, root: Path) -> bool:

@@ -85,10 +85,14 @@ class Engine:
         self._executor.close()
 
     async def _touch_for_ever(self) -> None:
+        clock, work = self._runs.services.clock, self._runs.work
         while True:
-            await asyncio.sleep(TOUCH)
+            await work.wait()  # an idle engine wakes nobody
+            await clock.sleep_until(clock.time() + TOUCH)
             for worker in self._workers:
                 worker.touch()
+            if not any(worker.busy for worker in self._workers):
+                work.clear()
 
     # -- api steps
 

@@ -113,6 +113,7 @@ class EventWorker:
     def _spawn(self, delivery: Delivery) -> None:
         task = asyncio.get_running_loop().create_task(self._handle(delivery))
         self._running[task] = delivery
+        self._runs.work.set()
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import linecache
 import logging
 import random
@@ -61,6 +62,7 @@ class Runs:
     def __init__(self, project: Project, types: Types, services: Services, executor: Executor) -> None:
         self.services = services
         self.executor = executor
+        self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
         self._root = project.root
         self._secrets = Secrets(project.secrets)

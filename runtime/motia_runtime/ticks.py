@@ -146,6 +146,7 @@ class CronWorker:
             return
         task = asyncio.get_running_loop().create_task(self._handle(delivery))
         self._running[task] = delivery
+        self._runs.work.set()
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
