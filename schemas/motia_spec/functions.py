@@ -76,14 +76,12 @@ def _assigned(statement: ast.Assign | ast.AnnAssign, names: dict[str, Function])
     targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
     for target in targets:
         for part in ast.walk(target):
-            if isinstance(part, ast.Name):
-                same = literal and part is target
-                known = (
-                    names.get(statement.value.id) if isinstance(statement.value, ast.Name) and part is target else None
-                )
-                names[part.id] = known or Function(
-                    part.id, "value" if same else "unknown", part.lineno, part.col_offset + 1
-                )
+            if not isinstance(part, ast.Name):
+                continue
+            same = names.get(statement.value.id) if isinstance(statement.value, ast.Name) and part is target else None
+            # a literal after another definition is a fallback of a branch that may not run
+            kind = "value" if literal and part is target and part.id not in names else "unknown"
+            names[part.id] = same or Function(part.id, kind, part.lineno, part.col_offset + 1)
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

@@ -62,12 +62,14 @@ class Handlers:
             return self._outside(word)
         return Handler(path=path, function=function or "handler", explicit=True, place=word.place)
 
-    def default(self, step: str, place: Place) -> Handler:
-        """Where the handler of a step is by convention: `steps/<snake_name>.py`, or the file in its stead that exists."""
+    def default(self, step: str, place: Place, path: str) -> Handler | Diagnostic:
+        """Where the handler of a step is by convention: `steps/<snake_name>.py`, or the file in its stead that exists.
+        `path`: the step's JSON Pointer, for the finding that this file is a link out of the project."""
         candidates = handler_candidates(step)
         present = self._listed()
         name = next((name for name in candidates if name in present), candidates[0])
-        return Handler(path=f"{FOLDER}/{name}", place=place)
+        file = f"{FOLDER}/{name}"
+        return self._outside(Word(file, place, path)) if self.leaves(file) else Handler(path=file, place=place)
 
     def leaves(self, path: str) -> bool:
         """Does a path lead out of the project through a symbolic link?"""

@@ -26,7 +26,7 @@ from motia_spec.model import (
     Server,
     Subscription,
 )
-from motia_spec.names import pascal
+from motia_spec.names import pascal, snake
 from motia_spec.node import MapNode
 from motia_spec.place import Place
 from motia_spec.policies import Values
@@ -195,8 +195,11 @@ class StepLowering:
 
     def _handler(self, name: str, place: Place, at: Cursor) -> Handler:
         word = at.word("handler")
-        handler = None if word is None else self._function(word)
-        return handler or self._handlers.default(name, place)
+        handler = self._handlers.default(name, place, at.path) if word is None else self._handlers.named(word)
+        if isinstance(handler, Handler):
+            return handler
+        self._found.append(handler)
+        return Handler(path=f"steps/{snake(name)}.py", place=place)  # stands in: with an error there is no project
 
     def _functions(self, at: Cursor, key: str) -> tuple[Handler, ...]:
         found = (self._function(word) for word in at.words(key))

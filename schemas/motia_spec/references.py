@@ -149,7 +149,8 @@ class References:
             inner = _member(node, token)
             if inner is None:
                 onward = node.get("$ref") if isinstance(node, MapNode) else None
-                if isinstance(onward, ScalarNode) and isinstance(onward.value, str):  # go on behind the reference
+                following = isinstance(onward, ScalarNode) and onward.place != place  # not the reference that asks
+                if following and isinstance(onward, ScalarNode) and isinstance(onward.value, str):
                     target = self.resolve(onward.value, place, document, hops + 1)
                     return self._walk(target.document, (*target.tokens, *tokens[done:]), ref, place, hops + 1)
                 raise Fault(self._missing_member(ref, node, token, document, place))
