@@ -16,7 +16,7 @@ from typing import Any
 import yaml
 
 from motia_spec.diagnostics import Diagnostic, error, warning
-from motia_spec.limits import MAX_ALIASES, MAX_DEPTH, MAX_FILE, MAX_KEY, MAX_TOTAL, MAX_VALUES
+from motia_spec.limits import MAX_ALIASES, MAX_DEPTH, MAX_FILE, MAX_FINDINGS, MAX_KEY, MAX_TOTAL, MAX_VALUES
 from motia_spec.node import ListNode, MapNode, Node, ScalarNode
 from motia_spec.place import Place
 from motia_spec.scalars import YAML_1_1_BOOLEANS, BadScalar, clip, key_text, resolve
@@ -154,7 +154,7 @@ class _Composer:
         if event.tag is not None:
             place = self.place(event.start_mark, event.end_mark)
             self.report(
-                "M014", place, f"the tag {clip(event.tag)} is not supported", "remove it; quote a value to make it text"
+                "M014", place, f"the tag {tag(event.tag)} is not supported", "remove it; quote a value to make it text"
             )
         anchor = event.anchor
         before, deepest = budget.values, self.deepest
@@ -239,7 +239,7 @@ class _Composer:
             return None
         text: str = event.value
         if event.tag is not None:
-            self.report("M014", place, f"the tag {clip(event.tag)} is not supported", "remove it")
+            self.report("M014", place, f"the tag {tag(event.tag)} is not supported", "remove it")
         if event.anchor is not None:
             self.anchors[event.anchor] = (ScalarNode(text, place), 1, 0)
         if len(text) > MAX_KEY:
@@ -255,7 +255,8 @@ class _Composer:
         if text in YAML_1_1_BOOLEANS:
             hint = f'quote it: "{text}"'
             message = f"the key {text} is text here, but other YAML tools read it as a boolean"
-            self.diagnostics.append(warning("M028", place, message, hint=hint))
+            if len(self.diagnostics) < MAX_FINDINGS:
+                self.diagnostics.append(warning("M028", place, message, hint=hint))
             return text
         try:
             return key_text(text)
@@ -311,11 +312,21 @@ class _Composer:
         return Place(self.file, line + 1, column + 1, width)
 
     def report(self, code: str, place: Place, message: str, hint: str, *related: tuple[Place, str]) -> None:
+        if len(self.diagnostics) >= MAX_FINDINGS:
+            raise self.stop(
+                "M110", place, f"more than {MAX_FINDINGS:,} findings; the rest is left out", "mend these first"
+            )
         self.diagnostics.append(error(code, place, message, hint=hint, related=related))
 
     def stop(self, code: str, place: Place, message: str, hint: str) -> Unreadable:
         return Unreadable(error(code, place, message, hint=hint))
 
 
+def tag(name: str) -> str:
+    """A tag as it is written: `!!set` rather than `tag:yaml.org,2002:set`."""
+    return clip("!!" + name.removeprefix(_YAML_TAGS) if name.startswith(_YAML_TAGS) else name)
+
+
+_YAML_TAGS = "tag:yaml.org,2002:"
 _SPLIT = "keep large data in files of its own, outside the spec"
 _FLATTEN = "move inner parts into named `schemas:` and refer to them"

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from motia_spec.diagnostics import Diagnostic, error
+from motia_spec.limits import MAX_FILE
 from motia_spec.node import ListNode, MapNode, Node, Scalar, ScalarNode
 from motia_spec.place import Place
 from motia_spec.scalars import clip
@@ -22,7 +23,7 @@ _LEFT_ALONE: dict[str, Any] = {
     **{section: {"*": {"schema": None}} for section in ("topics", "state", "streams")},
     "steps": {"*": {"body": None, "query": None, "responses": None, "manual": {"input": None}}},
 }
-_EXPRESSION = re.compile(r"\$\$|\$\{([^}]*)\}|\$\{")
+_EXPRESSION = re.compile(r"\$\$|\$\{([^{}]*)\}|\$\{")  # linear: an open brace ends the search for a closing one
 _PARTS = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?:(:[-?])(.*))?", re.DOTALL)
 _INTEGER = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _FORMS = "the forms are ${VAR}, ${VAR:-default} and ${VAR:?message}; $$ is a dollar sign"
@@ -50,6 +51,7 @@ class _Interpolation:
         self.environ = environ
         self.sources = sources
         self.diagnostics = diagnostics
+        self.left = MAX_FILE  # characters that variables may still add
 
     def node(self, node: Node, left_alone: dict[str, Any], path: str) -> Node:
         if isinstance(node, MapNode):
@@ -82,20 +84,32 @@ class _Interpolation:
         out: list[str] = []
         end = 0
         for found in matches:
-            out += [text[end : found.start()], self.expression(found, node.place, path)]
+            value = self.expression(found, node.place, path)
+            if value is None:
+                return node  # one finding is enough for one value
+            self.left -= len(value)
+            if self.left < 0:
+                message = f"variables add more than {MAX_FILE >> 10} KiB to the spec"
+                self.report("M002", found[0], node.place, path, message, "keep large data in files outside the spec")
+                return node
+            out += [text[end : found.start()], value]
             end = found.end()
         out.append(text[end:])
-        value = "".join(out)
-        whole = len(matches) == 1 and matches[0].span() == (0, len(text)) and text != "$$"
-        return EnvScalar(_typed(value) if whole else value, node.place, text)
+        result = "".join(out)
+        if all(found[0] == "$$" for found in matches):
+            return ScalarNode(result, node.place)
+        whole = matches[0].span() == (0, len(text))
+        return EnvScalar(_typed(result) if whole else result, node.place, text)
 
-    def expression(self, found: re.Match[str], where: Place, path: str) -> str:
+    def expression(self, found: re.Match[str], where: Place, path: str) -> str | None:
+        """What `found` stands for; None after reporting that it stands for nothing."""
         if found[0] == "$$":
             return "$"
         parts = _PARTS.fullmatch(found[1]) if found[1] is not None else None
-        if parts is None or "${" in found[1]:
-            self.report("M021", found[0], where, path, f"{clip(found[0])} is not a variable", _FORMS)
-            return ""
+        if parts is None:
+            shown = found.string[found.start() : found.start() + 40] if found[1] is None else found[0]
+            self.report("M021", found[0], where, path, f"{clip(shown)} is not a variable", _FORMS)
+            return None
         name, operator, rest = parts.groups()
         value = self.environ.get(name)
         if value is None or (value == "" and operator):
@@ -111,7 +125,7 @@ class _Interpolation:
                 f"the environment variable {name} is {state}{reason}",
                 f"set {name}, or give a default: ${{{name}:-...}}",
             )
-            return ""
+            return None
         return value
 
     def report(self, code: str, expression: str, where: Place, path: str, message: str, hint: str) -> None:

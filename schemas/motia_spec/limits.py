@@ -13,4 +13,4 @@ MAX_VALUES = 100_000  # values in the spec, each alias counted as what it stands
 MAX_ALIASES = 10_000  # `*name` in one file
 MAX_KEY = 1_024  # characters in a key; libyaml's own bound for a key without `?`
 MAX_DIGITS = 20  # digits of a number; more than that no format or language keeps
-MAX_FINDINGS = 1_000  # diagnostics of the schema layer; nobody reads more
+MAX_FINDINGS = 1_000  # diagnostics of one layer; nobody reads more
