@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from motia_runtime.http.openapi import openapi_document
-from motia_spec.model import ApiStep, Emit, EventStep, Flow, Handler, Idempotency, Project, Schema, Subscription
+from motia_spec.model import ApiStep, Emit, EventStep, Flow, Handler, Project, Schema, Subscription
 
 # https://spec.openapis.org/oas/3.1/schema, as published by the OpenAPI Initiative (Apache-2.0)
 OPENAPI = Draft202012Validator(json.loads(Path(__file__).with_name("openapi-3.1-schema.json").read_text()))
@@ -99,7 +99,6 @@ def test_an_operation_says_all_that_the_spec_says() -> None:
         ),
         responses={201: schema({"$ref": "#/$defs/Order"}), 409: schema({"type": "object"})},
         emits=(Emit(topic="order.created"), Emit(topic="order.created"), Emit(topic="audit")),
-        idempotency=Idempotency(header="X-Request-Name"),
     )
     flows = {"orders": Flow(name="orders", description="From cart to paid", steps=("CreateOrder",))}
     made = document(project(step, flows=flows))
@@ -117,7 +116,6 @@ def test_an_operation_says_all_that_the_spec_says() -> None:
         "shop": "path",
         "day": "query",
         "tags": "query",
-        "X-Request-Name": "header",
     }
     assert parameters["shop"]["required"] is True
     assert parameters["day"]["required"] is True

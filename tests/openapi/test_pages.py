@@ -158,7 +158,7 @@ def test_the_overview_names_all_there_is() -> None:
         "Endpoints",
         "Event steps",
         "Schedules",
-        "by hand, within 1h",
+        "People and outside systems",
         "Topics",
         "outside",
         "for 1m, 3 revisions",

@@ -115,7 +115,7 @@ def _operation(
             operation["description"] = step.description
     if tags := _tags(project, step):
         operation["tags"] = tags
-    parameters = [*_path_parameters(step, renamed), *_query_parameters(project, step, names), *_headers(step)]
+    parameters = [*_path_parameters(step, renamed), *_query_parameters(project, step, names)]
     if parameters:
         operation["parameters"] = parameters
     if step.body:
@@ -198,16 +198,6 @@ def _query_parameters(project: Project, step: ApiStep, names: Mapping[str | None
             parameter["description"] = text
         parameter["schema"] = _pointed(value, names)
         yield parameter
-
-
-def _headers(step: ApiStep) -> Iterable[Json]:
-    if step.idempotency:
-        yield {
-            "name": step.idempotency.header,
-            "in": "header",
-            "description": "A name for this request: sent again, it is answered from the first answer",
-            "schema": {"type": "string", "maxLength": 255},
-        }
 
 
 def _media(project: Project, schema: Schema, names: Mapping[str | None, str]) -> Json:

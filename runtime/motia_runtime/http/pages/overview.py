@@ -19,9 +19,9 @@ DAY = 86400.0
 DUE_LISTED = 300  # times a schedule's next runs are worked out for, at most; about 15 ms
 COMMANDS = (
     ("motia trace ls", "the newest runs"),
-    ("motia trace show TRACE", "a trace as a tree, with durations, logs and errors"),
+    ("motia trace show ID", "a trace as a tree, with durations, logs and errors"),
     ("motia dlq ls", "events that no attempt could handle"),
-    ("motia dlq redrive STEP", "handle them again"),
+    ("motia dlq redrive ID", "give one of them back to its step"),
     ("motia state ls GROUP", "what a state group holds"),
     ("motia emit TOPIC JSON", "an event by hand"),
     ("motia check", "everything that is wrong with the spec"),
@@ -87,7 +87,7 @@ def _counts(project: Project) -> Markup:
         ("endpoints", "endpoint", "endpoints", "api", sum(isinstance(s, ApiStep) for s in steps)),
         ("events", "event step", "event steps", "event", sum(isinstance(s, EventStep) for s in steps)),
         ("schedules", "schedule", "schedules", "cron", sum(isinstance(s, CronStep) for s in steps)),
-        ("noops", "step by hand", "steps by hand", "noop", sum(isinstance(s, NoopStep) for s in steps)),
+        ("noops", "noop step", "noop steps", "noop", sum(isinstance(s, NoopStep) for s in steps)),
         ("topics", "topic", "topics", "topic", len(project.topics)),
         ("state", "state group", "state groups", "state", len(project.state)),
         ("streams", "live stream", "live streams", "stream", len(project.streams)),
@@ -177,14 +177,11 @@ def _noops(project: Project) -> Markup:
             _named(step.name, step.description),
             _chips(s.name for s in step.subscribes),
             _chips(emit.topic for emit in (*step.emits, *step.virtual_emits)),
-            "by hand" + (f", within {spell(step.manual.timeout)}" if step.manual.timeout else "")
-            if step.manual
-            else "drawn only",
         )
         for step in project.steps.values()
         if isinstance(step, NoopStep)
     ]
-    return _table("noops", "Steps by hand", ("Step", "On", "Emits", ""), rows)
+    return _table("noops", "People and outside systems", ("Step", "On", "Emits"), rows)
 
 
 def _topics(project: Project) -> Markup:
