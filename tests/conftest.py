@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
-from motia_runtime.nats.log import NatsLog
+from motia_runtime.nats.log import ACK_WAIT, NatsLog
 from motia_runtime.nats.reconcile import reconcile
 from motia_spec.model import Nats, Project
 
@@ -34,13 +34,15 @@ async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
     """`await nats_log(fast=True, nats=Nats(...))`: a log with streams of its own; its connection is closed after the test."""
     links = []
 
-    async def open_log(*, fast: bool = True, nats: Nats | None = None, project: Project | None = None) -> NatsLog:
+    async def open_log(
+        *, fast: bool = True, nats: Nats | None = None, project: Project | None = None, ack_wait: float = ACK_WAIT
+    ) -> NatsLog:
         link = await connect(nats_server.settings, name="test", fast=fast)
         links.append(link)
         if project is None:
             project = Project(root=Path("/"), files=(), name="test", nats=nats or Nats(prefix=f"t{next(PREFIXES)}"))
         await reconcile(link, project, store=None, keep=())
-        return NatsLog(link, project.nats)
+        return NatsLog(link, project.nats, ack_wait=ack_wait)
 
     yield open_log
     for link in links:

@@ -26,10 +26,11 @@ PARTS = {"ev": "ev", "retry": "ev", "cron": "cron", "st": "st", "dlq": "dlq", "r
 
 
 class MemoryLog:
-    """See the module. `history`: revisions of a state key that are kept."""
+    """See the module. `history`: revisions of a state key that are kept. `ack_wait`: seconds until an un-ended delivery comes again."""
 
-    def __init__(self, clock: Clock | None = None, *, history: int = HISTORY) -> None:
+    def __init__(self, clock: Clock | None = None, *, history: int = HISTORY, ack_wait: float = ACK_WAIT) -> None:
         self.clock = clock or SystemClock()
+        self.ack_wait = ack_wait
         self.timers = Timers(self.clock)
         kept = {"st": history, "rt": 1, "cron": CRON_KEPT}
         self._parts = {part: _Part(self, kept.get(part)) for part in set(PARTS.values())}
@@ -358,7 +359,7 @@ class _MemoryDelivery:
         def overdue() -> None:
             durable.give_back(seq)
 
-        return log.timers.at(log.clock.time() + ACK_WAIT, overdue)
+        return log.timers.at(log.clock.time() + log.ack_wait, overdue)
 
     def _current(self) -> bool:
         """False when it has been ended, or handed out again."""

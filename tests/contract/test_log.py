@@ -19,12 +19,13 @@ from motia_runtime.ports import Backlog, Conflict, Delivery, Entry, Log, Record,
 from motia_spec.model import Nats, Project, StateGroup
 
 NUMBERS = itertools.count(1)
+ACK_WAIT = 1.5  # seconds
 
 
 @pytest_asyncio.fixture(params=["memory", "fast", "plain"])
 async def log(request: pytest.FixtureRequest, nats_log: Callable[..., Awaitable[Log]]) -> Any:
     if request.param == "memory":
-        memory = MemoryLog(history=3)
+        memory = MemoryLog(history=3, ack_wait=ACK_WAIT)
         yield memory
         memory.close()
         return
@@ -35,7 +36,7 @@ async def log(request: pytest.FixtureRequest, nats_log: Callable[..., Awaitable[
         state={"g": StateGroup(name="g", history=3)},
         nats=Nats(prefix=f"contract{next(NUMBERS)}"),
     )
-    yield await nats_log(fast=request.param == "fast", project=project)
+    yield await nats_log(fast=request.param == "fast", project=project, ack_wait=ACK_WAIT)
 
 
 class Inbox:
@@ -259,6 +260,15 @@ async def test_lasts_is_exact_and_ordered(log: Log) -> None:
     assert len(await log.lasts("st.>")) == 6
 
 
+async def test_the_longest_names_are_stored_and_found(log: Log) -> None:
+    key = state_subject("\x00" * 128, "\x01" * 512)
+    other = state_subject("\x00" * 128, "\x01" * 511 + "\x02")
+    seq = await log.append(key, b"1", expect=0)
+    await log.append_all([Entry(subject=key, data=b"2", expect=seq), Entry(subject=other, data=b"3", expect=0)])
+    assert data(await log.history(key)) == [b"1", b"2"]
+    assert data(await log.lasts(state_pattern("\x00" * 128))) == [b"2", b"3"]
+
+
 async def test_lasts_gives_more_than_one_answer_holds(log: Log) -> None:
     keys = [f"k{n:04}" for n in range(1500)]
     await asyncio.gather(*[log.append(state_subject("many", key), key.encode()) for key in keys])
@@ -414,6 +424,22 @@ async def test_given_back_it_comes_again_and_counts(log: Log) -> None:
     third.ack()
     third.nak(0)  # it has been ended: nothing happens
     await inbox.nothing()
+
+
+async def test_unended_it_comes_again_after_the_ack_wait(log: Log) -> None:
+    inbox = Inbox()
+    await log.consume("c", ["ev.a"], inbox, credit=10)
+    began = time.time()
+    await log.append("ev.a", b"1")
+    first = await inbox.next()
+    await asyncio.sleep(ACK_WAIT * 0.6)
+    first.touch()
+    second = await inbox.next(ACK_WAIT * 3)
+    assert time.time() - began >= ACK_WAIT * 1.5
+    assert second.delivered == 2
+    first.ack()  # late, but done is done
+    await inbox.nothing(ACK_WAIT * 1.5)
+    assert await log.backlog("c") == Backlog(0, 0)
 
 
 async def test_terminated_it_does_not_come_again(log: Log) -> None:

@@ -45,12 +45,15 @@ class _ConsumerInfo(msgspec.Struct):
 
 
 class NatsLog:
-    """See the module. Lives as long as the link; closing the link ends it. The streams must be there (`reconcile`)."""
+    """See the module. Lives as long as the link; closing the link ends it. The streams must be there (`reconcile`).
 
-    def __init__(self, link: Link, nats: Nats, *, embedded: bool = False) -> None:
+    `embedded`: there is one replica, whatever the spec says. `ack_wait`: seconds until an un-ended delivery comes again."""
+
+    def __init__(self, link: Link, nats: Nats, *, embedded: bool = False, ack_wait: float = ACK_WAIT) -> None:
         self._link = link
         self._layout = Layout(nats.prefix)
         self._prefix = nats.prefix
+        self._ack_wait = ack_wait
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
         self._batches = Batches(link)
         self._loop = asyncio.get_running_loop()
@@ -203,7 +206,7 @@ class NatsLog:
             "filter_subjects": sorted(wire for _, wire in places),
             "deliver_policy": "new",
             "ack_policy": "explicit",
-            "ack_wait": int(ACK_WAIT * 1e9),
+            "ack_wait": int(self._ack_wait * 1e9),
             "max_deliver": -1,
             "max_ack_pending": 1 if exclusive else IN_FLIGHT,
             "metadata": {"motia": self._prefix},
