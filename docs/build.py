@@ -109,9 +109,8 @@ class Reference:
             return
         if schema.get("properties"):
             self.meet(self.defs[name] if name else schema, path, name)
-        elif name and "description" in self.defs[name] and not {"enum", "anyOf"} & schema.keys():
-            if schema.get("type") not in ("array", "object", "boolean"):
-                self.values[name] = self.defs[name]
+        elif name and "description" in self.defs[name] and self.is_worded(schema):
+            self.values[name] = self.defs[name]
         for inner in schema.get("anyOf", ()):
             self.follow(inner, path)
         if isinstance(schema.get("items"), dict):
@@ -121,6 +120,11 @@ class Reference:
         if schema.get("type") == "object" and not schema.get("properties"):
             for key, inner in self.keys(schema):
                 self.follow(inner, f"{path}.{key}")
+
+    def is_worded(self, schema: Json) -> bool:
+        """Whether the value is text with a form of its own, worth an entry at the end."""
+        types = schema.get("type", [])
+        return "string" in types and not {"enum", "anyOf"} & schema.keys()
 
     def title(self, name: str, places: list[str]) -> str:
         kind = name.removesuffix("Step").lower() if name.endswith("Step") else ""
