@@ -50,8 +50,8 @@ def command(ctx: click.Context, path: str | None, form: str, strict: bool) -> No
     warnings = len(found) - errors
     if form == "text" and not found and compiled.project is not None:
         project = compiled.project
-        counts = [(project.steps, "step"), (project.topics, "topic"), (project.flows, "flow")]
-        say(f"ok: {', '.join(_count(len(things), what) for things, what in counts)}", color="32")
+        counts = {"step": len(project.steps), "topic": len(project.topics), "flow": len(project.flows)}
+        say(f"ok: {', '.join(f'{n} {what}' + ('' if n == 1 else 's') for what, n in counts.items())}", color="32")
     ctx.exit(1 if errors or (strict and warnings) else 0)
 
 
@@ -77,7 +77,3 @@ def _stdin() -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise click.UsageError(f"stdin is not UTF-8 (byte {error.start})") from error
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

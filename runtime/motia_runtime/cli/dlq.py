@@ -159,10 +159,10 @@ def _run(ctx: click.Context, step: str | None, work: Callable[[DeadLetters], Awa
         known_step(project, step)
 
     async def go() -> T:
-        from motia_runtime.app import connect
+        from motia_runtime.cli.broker import open_log
         from motia_runtime.deadletters import DeadLetters
 
-        async with connect(project) as log:
+        async with open_log(project) as log:
             return await work(DeadLetters(log))
 
     return asyncio.run(go())

@@ -35,10 +35,10 @@ def command(ctx: click.Context, topic: str, data: str, as_json: bool) -> None:
         raise click.UsageError(f"no topic {topic!r}; {meant(topic, project.topics)}")
 
     async def go() -> str:
-        from motia_runtime.app import connect
+        from motia_runtime.cli.broker import open_log
         from motia_runtime.publish import publish
 
-        async with connect(project) as log:
+        async with open_log(project) as log:
             return await publish(log, project, types(project), topic, plain)
 
     trace_id = asyncio.run(go())

@@ -52,6 +52,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 # Exceptions whose message is written for people, by module and name: a module that was never imported has raised nothing.
 KNOWN = {
     "motia_runtime.bind": ("HandlerError",),
+    "motia_runtime.cli.errors": ("Failure",),
     "motia_runtime.dotenv": ("DotenvError",),
     "motia_runtime.handler": ("InvalidKey", "InvalidTopic", "ValidationFailed"),
     "motia_runtime.nats.binary": ("NoServer",),

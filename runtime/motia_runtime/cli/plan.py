@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,12 @@ def command(ctx: click.Context, as_json: bool) -> None:
 
 async def _plan(project: Project) -> list[Difference]:
     from motia_runtime.app import EMBEDDED, broker_url
+    from motia_runtime.logs import setup
     from motia_runtime.nats.connect import Settings, connect
     from motia_runtime.nats.embedded import EmbeddedServer, find_running
     from motia_runtime.nats.reconcile import plan
 
+    setup(project, json=False, level=logging.ERROR)  # what goes wrong is the command's to say
     url = broker_url(project, os.environ)
     embedded = url == EMBEDDED
     server: EmbeddedServer | None = None

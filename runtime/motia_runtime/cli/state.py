@@ -125,10 +125,10 @@ def _run(ctx: click.Context, work: Callable[[StateStore], Awaitable[T]]) -> T:
     project = load(ctx)
 
     async def go() -> T:
-        from motia_runtime.app import connect
+        from motia_runtime.cli.broker import open_log
         from motia_runtime.state import StateStore
 
-        async with connect(project) as log:
+        async with open_log(project) as log:
             return await work(StateStore(log, project, types(project)))
 
     return asyncio.run(go())
