@@ -144,10 +144,7 @@ def project(*steps: ApiStep, server: ServerSpec | None = None, defs: Any = None)
     )
 
 
-def build(
-    steps: dict[ApiStep, Callable[[Any], Any]] | list[tuple[ApiStep, Callable[[Any], Any]]], **options: Any
-) -> Any:
-    pairs = list(steps)
+def build(pairs: list[tuple[ApiStep, Callable[[Any], Any]]], **options: Any) -> Any:
     runner = Calls({s.name: function for s, function in pairs})
     spec = project(*(s for s, _ in pairs), server=options.pop("server", None), defs=options.pop("defs", None))
     app = build_app(spec, Types(), runner, ready=options.pop("ready", lambda: True), **options)

@@ -42,15 +42,18 @@ class Finisher:
         headers: Mapping[str, Any] | None = None
         if isinstance(result, Response):
             status, headers, body = result.status, result.headers, result.body
-        elif type(result) is dict and type(result.get("status")) is int and _MOTIA_KEYS.issuperset(result):
+        elif type(result) is dict and "status" in result and _is_motia(result):
             status, headers, body = result["status"], result.get("headers"), result.get("body")
         else:
             body = result
             status = self._status_of_none if body is None else self._status
         if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"step {self._step} answered with status {status!r}; use an int from 200 to 599")
-        given = _headers(headers) if headers else ()
-        typed = any(name == b"content-type" for name, _ in given)
+        given: tuple[Header, ...] = ()
+        typed = False
+        if headers:
+            given = _headers(headers)
+            typed = any(name == b"content-type" for name, _ in given)
         if status in WITHOUT_BODY:
             if body is not None and body != b"" and body != "":
                 raise ValueError(f"step {self._step} answered {status} with a body; that status has none")
@@ -59,7 +62,7 @@ class Finisher:
         return Answer(status, given if typed else standard + given, data)
 
     def _encode_body(self, status: int, body: Any, typed: bool) -> tuple[tuple[Header, ...], bytes]:
-        if isinstance(body, (bytes, bytearray, memoryview)):
+        if isinstance(body, bytes | bytearray | memoryview):
             return BINARY, bytes(body)
         codec = self._codecs.get(status)
         if codec is not None and not (typed and type(body) is str):
@@ -69,6 +72,11 @@ class Finisher:
         if type(body) is str:
             return TEXT, body.encode("utf-8")
         return JSON, _encode(body)
+
+
+def _is_motia(result: dict[str, Any]) -> bool:
+    """Whether a dict is Motia's form of a response rather than a body that has a status."""
+    return type(result["status"]) is int and _MOTIA_KEYS.issuperset(result)
 
 
 def _headers(headers: Mapping[str, Any]) -> tuple[Header, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from litestar import Litestar, Request
@@ -51,18 +51,18 @@ class Application(Litestar):
         )
         self.steps = steps
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    # Not `async def`, which would be one more coroutine per request: it returns one.
+    def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # a coroutine all the same
+        self, scope: Any, receive: Any, send: Any
+    ) -> Coroutine[Any, Any, None]:
         if scope["type"] == "http":
             try:
                 found = self.steps.find(scope["raw_path"])
             except Refused as refusal:
-                await send_answer(send, refusal.answer())
-                return
+                return send_answer(scope, send, refusal.answer())
             if found is not None:
-                endpoint, values = found
-                await endpoint(scope, receive, send, values)
-                return
-        await super().__call__(scope, receive, send)
+                return found[0](scope, receive, send, found[1])
+        return super().__call__(scope, receive, send)
 
 
 def build_app(
@@ -86,7 +86,7 @@ def build_app(
         if path is None:
             path = paths[shape(step.path)] = PathEndpoint(cors)
             routes.add(step.path, path)
-        endpoint = StepEndpoint(step, types, runner, project.defs)
+        endpoint = StepEndpoint(step, types, runner, project.defs, cors)
         for method in step.methods:
             path.add(method, endpoint)
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
@@ -123,12 +123,12 @@ def _fixed(path: str, answer: Callable[[], Answer]) -> ASGIRouteHandler:
     async def handler(scope: Any, receive: Any, send: Any) -> None:
         method = scope["method"]
         if method in ("GET", "HEAD"):
-            await send_answer(send, answer())
+            await send_answer(scope, send, answer())
         elif method == "OPTIONS":
-            await send_answer(send, Answer(204, ((b"allow", PAGE_METHODS),), b""))
+            await send_answer(scope, send, Answer(204, ((b"allow", PAGE_METHODS),), b""))
         else:
             detail = f"{method} is not among the methods of this path: {PAGE_METHODS.decode()}."
-            await send_answer(send, problem(405, detail, headers=((b"allow", PAGE_METHODS),)))
+            await send_answer(scope, send, problem(405, detail, headers=((b"allow", PAGE_METHODS),)))
 
     return handler
 

@@ -11,6 +11,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from motia_runtime.http.guard import DIRECT
+
 if TYPE_CHECKING:
     from motia_runtime.http.protocol import Connection
 
@@ -46,6 +48,7 @@ class Cycle:
     def __init__(self, connection: Connection, scope: dict[str, Any], keep_alive: bool, expects_continue: bool) -> None:
         self.connection = connection
         self.scope = scope
+        scope[DIRECT] = self.answer
         self.keep_alive = keep_alive
         self.task: asyncio.Task[None] | None = None
         self.disconnected = False  # nobody listens any more: gone, or already told what is wrong
@@ -69,18 +72,19 @@ class Cycle:
             return False
         self._chunks.append(data)
         self._buffered += len(data)
-        self._wake()
+        self.wake()
         return self._buffered > BUFFERED_BODY
 
     def end_body(self) -> None:
         self.more_body = False
-        self._wake()
+        self.wake()
 
     def disconnect(self) -> None:
         self.disconnected = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Let a waiting `receive` look again."""
         waiter = self._waiter
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
@@ -99,6 +103,7 @@ class Cycle:
             log.exception("unhandled error while answering %s", self.scope["path"])
             self._fail()
         finally:
+            self.scope.pop(DIRECT, None)  # a reference cycle otherwise
             self.connection.state.tasks.discard(self.task)
 
     def _fail(self) -> None:
@@ -122,6 +127,8 @@ class Cycle:
                 self._buffered = 0
                 self._delivered = not self.more_body
                 return {"type": "http.request", "body": body, "more_body": self.more_body}
+            if self._delivered and self.connection.ended:
+                break  # for streams that wait for it: whoever sends no more most likely does not listen either
             if self.more_body:
                 self.connection.resume_reading()
             self._waiter = self.connection.loop.create_future()
@@ -146,11 +153,20 @@ class Cycle:
         else:
             raise RuntimeError(f"{kind!r} is not a message of an HTTP response")
 
+    def answer(self, status: int, headers: Any, body: bytes) -> bool:
+        """A whole response at once, as two messages to `send` would have it. False: not now, use `send`."""
+        if self.disconnected:
+            return True
+        if self._head is not None or self.connection.flow.write_paused:
+            return False
+        self._head = (status, headers)
+        self._send_body(body, False)
+        return True
+
     def _send_body(self, body: bytes, more: bool) -> None:
         parts: list[bytes] = []
         if not self.started:
             parts.append(self._render_head(len(body), more))
-            self.started = True
         if self.scope["method"] == "HEAD":
             pass
         elif self._chunked:
@@ -167,10 +183,11 @@ class Cycle:
         else:
             self._remaining -= len(body)
             parts.append(body)
+        self.started = True
         self.connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
         if not more:
             self.complete = True
-            self._wake()
+            self.wake()
             self.connection.answered(self)
 
     def _render_head(self, length: int, more: bool) -> bytes:

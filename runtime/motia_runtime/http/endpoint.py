@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from motia_runtime import trace
 from motia_runtime.handler import Problem, Request, ValidationFailed
@@ -24,40 +26,50 @@ log = logging.getLogger("motia.http")
 
 
 def header_dict(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Names in lower case; repeated ones joined, Cookie by "; ", others by ", " (RFC 9110, 5.3)."""
-    found = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-    if len(found) != len(headers):
-        found = {}
-        for name_bytes, value_bytes in headers:
-            name, value = name_bytes.decode("latin-1"), value_bytes.decode("latin-1")
-            joint = "; " if name == "cookie" else ", "
-            found[name] = f"{found[name]}{joint}{value}" if name in found else value
+    """Names in lower case; values as UTF-8, or Latin-1 where they are not; repeated ones joined, Cookie by "; ", others by ", " (RFC 9110, 5.3)."""
+    try:
+        found = {name.decode(): value.decode() for name, value in headers}
+        if len(found) == len(headers):
+            return found
+    except UnicodeDecodeError:
+        pass
+    found = {}
+    for name_bytes, value_bytes in headers:
+        name, value = name_bytes.decode("latin-1"), _text(value_bytes)
+        joint = "; " if name == "cookie" else ", "
+        found[name] = f"{found[name]}{joint}{value}" if name in found else value
     return found
+
+
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 class StepEndpoint:
     """One api step. Lives as long as the application it is part of."""
 
-    def __init__(self, step: ApiStep, types: Types, runner: ApiRunner, defs: dict[str, JSON]) -> None:
+    def __init__(
+        self, step: ApiStep, types: Types, runner: ApiRunner, defs: dict[str, JSON], cors: CorsPolicy | None
+    ) -> None:
         self.step = step
+        self._cors = cors
         self._names = step.path_params
         self._runner = runner
         self._body: Codec | None = types.codec(step.body) if step.body else None
         self._query = Query(step.query, types.codec(step.query) if step.query else None, defs)
         self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
 
-    async def __call__(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        values: list[str],
-        headers: dict[str, str],
-        extra: tuple[Header, ...],
-    ) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
+        headers = header_dict(scope["headers"])
         context = trace.parse(headers.get("traceparent")) or trace.new_trace()
         try:
-            raw = await read_body(receive, headers, self.step.body_limit)
+            if "content-length" in headers or "transfer-encoding" in headers:
+                raw = await read_body(receive, headers, self.step.body_limit)
+            else:
+                raw = b""
             query = self._query.parse(scope["query_string"])
             body = decode_body(raw, headers, self._body) if raw or self._body is not None else None
             params = dict(zip(self._names, values, strict=True)) if values else {}
@@ -69,7 +81,10 @@ class StepEndpoint:
             answer = refusal.answer(context.trace_id)
         except Exception as error:
             answer = self._failed(error, context.trace_id)
-        await send_answer(send, answer, (*extra, (b"x-trace-id", context.trace_id.encode())))
+        extra: tuple[Header, ...] = ((b"x-trace-id", context.trace_id.encode()),)
+        if self._cors is not None:
+            extra += self._cors.headers(headers.get("origin"))
+        await send_answer(scope, send, answer, extra)
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
@@ -107,21 +122,26 @@ class PathEndpoint:
             self._steps.setdefault("HEAD", endpoint)
         self._allow = ", ".join(sorted({*self._steps, "OPTIONS"})).encode()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> Coroutine[Any, Any, None]:
+        endpoint = self._steps.get(scope["method"])
+        if endpoint is None or (self._cors is not None and scope["method"] == "OPTIONS"):
+            return self._without_step(scope, receive, send, values)
+        return endpoint(scope, receive, send, values)
+
+    async def _without_step(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
         method = scope["method"]
         headers = header_dict(scope["headers"])
         origin = headers.get("origin")
         cors = self._cors
+        allow: Header = (b"allow", self._allow)
         if method == "OPTIONS" and cors is not None and origin and "access-control-request-method" in headers:
-            extra = cors.preflight(origin, self._allow.decode())
-            await send_answer(send, Answer(204, ((b"allow", self._allow),), b""), extra)
+            await send_answer(scope, send, Answer(204, (allow,), b""), cors.preflight(origin, self._allow.decode()))
             return
         extra = () if cors is None else cors.headers(origin)
-        endpoint = self._steps.get(method)
-        if endpoint is not None:
-            await endpoint(scope, receive, send, values, headers, extra)
+        if method in self._steps:
+            await self._steps[method](scope, receive, send, values)
         elif method == "OPTIONS":
-            await send_answer(send, Answer(204, ((b"allow", self._allow),), b""), extra)
+            await send_answer(scope, send, Answer(204, (allow,), b""), extra)
         else:
             detail = f"{method} is not among the methods of this path: {self._allow.decode()}."
-            await send_answer(send, problem(405, detail, headers=((b"allow", self._allow),)), extra)
+            await send_answer(scope, send, problem(405, detail, headers=(allow,)), extra)

@@ -14,86 +14,21 @@ import asyncio
 import math
 import urllib.parse
 from collections import deque
-from email.utils import formatdate
-from http import HTTPStatus
 from typing import Any
 
 import httptools
-import msgspec
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-from uvicorn.server import ServerState
 
 from motia_runtime.http.cycle import Cycle
 from motia_runtime.http.problems import problem
+from motia_runtime.http.shared import State
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 REFUSED_METHODS = frozenset({b"TRACE", b"CONNECT"})
 SPECIAL_HEADERS = frozenset({b"host", b"expect", b"transfer-encoding", b"upgrade"})
 IDLE, HEAD, BODY, CLOSED = range(4)  # what is being read; CLOSED: nothing more, the rest is thrown away
 LINGER_BYTES = 64 * 1024 * 1024  # read and thrown away at most, after the last answer
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What a client may do to a connection. Times in seconds."""
-
-    header_fields: int = 100
-    header_bytes: int = 32 * 1024  # names and values of a head
-    target_bytes: int = 8 * 1024  # the request target
-    header_timeout: float = 10.0  # from connecting, or from a head's first byte, to its end
-    body_timeout: float = 30.0  # for a body, plus its bytes / body_rate
-    body_rate: float = 1024.0  # bytes/s; slower than this on the whole is too slow
-    idle_timeout: float = 65.0  # between requests; longer than the 60 s that load balancers keep connections
-    write_timeout: float = 30.0  # for a client that does not read its answer
-    linger: float = 2.0  # for a client that still sends after the last answer
-
-
-class _Connections(set[Any]):
-    """The open connections, WebSockets included. `empty` is set while there are none."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.empty = asyncio.Event()
-        self.empty.set()
-
-    def add(self, connection: Any) -> None:
-        super().add(connection)
-        self.empty.clear()
-
-    def discard(self, connection: Any) -> None:
-        super().discard(connection)
-        if not self:
-            self.empty.set()
-
-
-class State(ServerState):
-    """What the connections of one server share."""
-
-    def __init__(self, limits: Limits) -> None:
-        super().__init__()
-        self.limits = limits
-        self.connections = _Connections()
-        self.empty = self.connections.empty
-        self.draining = False
-        self.date_lines = 1
-        self._heads: dict[int, bytes] = {}
-        self._date = b""
-
-    def tick(self, now: float) -> None:
-        """Once a second: the date of responses (seconds since the epoch)."""
-        self._date = b"date: %s\r\n" % formatdate(now, usegmt=True).encode()
-        self._heads.clear()
-
-    def head(self, status: int) -> bytes:
-        """Status line and date."""
-        found = self._heads.get(status)
-        if found is None:
-            try:
-                words = HTTPStatus(status).phrase
-            except ValueError:
-                words = ""
-            found = self._heads[status] = b"HTTP/1.1 %d %s\r\n%s" % (status, words.encode(), self._date)
-        return found
 
 
 class _Refuse(Exception):  # travels only from a parser callback to data_received
@@ -131,7 +66,7 @@ class Connection(HttpToolsProtocol):
         self._host: bytes | None = None
         self._expects_continue = False
         self._upgrade = False
-        self._ended = False  # the client sends no more
+        self.ended = False  # the client sends no more
 
     # asyncio.Protocol
 
@@ -183,10 +118,12 @@ class Connection(HttpToolsProtocol):
 
     def eof_received(self) -> bool:  # type: ignore[override]  # the base class closes always
         """The client sends no more. It still gets the answers to what it has sent in full."""
-        self._ended = True
+        self.ended = True
         if self.reading == BODY and self.parsed is not None:
             self._drop(self.parsed)
         self.reading = CLOSED
+        if self.running is not None:
+            self.running.wake()
         return self.running is not None or bool(self.waiting)
 
     def pause_writing(self) -> None:
@@ -340,7 +277,7 @@ class Connection(HttpToolsProtocol):
         elif self._last_words is not None:
             self.write(self._last_words)
             self._close(linger=True)
-        elif self._ended or self.state.draining:
+        elif self.ended or self.state.draining:
             self._hang_up()
         else:
             self.flow.resume_reading()
@@ -387,7 +324,7 @@ class Connection(HttpToolsProtocol):
         """End the connection. Lingering: say so to the client, and throw away what it still sends, so that no reset overtakes the answer."""
         self.reading = CLOSED
         self._forget_waiting()
-        if linger and not self._ended and not self.transport.is_closing() and self.transport.can_write_eof():
+        if linger and not self.ended and not self.transport.is_closing() and self.transport.can_write_eof():
             self.transport.write_eof()
             self.deadline = self.loop.time() + self.limits.linger
             self.flow.resume_reading()

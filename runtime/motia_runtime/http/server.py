@@ -12,7 +12,8 @@ from typing import Any
 from uvicorn.config import Config
 
 from motia_runtime.http.listen import CannotListen, PortTaken, listen
-from motia_runtime.http.protocol import Connection, Limits, State
+from motia_runtime.http.protocol import Connection
+from motia_runtime.http.shared import Limits, State
 
 GRACE = 10.0  # seconds that running requests may take once the server stops
 

@@ -1,0 +1,292 @@
+"""HTTP benchmark: this server and application against bare ASGI and against plain Litestar handlers.
+
+    python tests/benchmarks/bench_http.py [--seconds 2] [--rounds 3] [--connections 1,16,64] [--peers NAME,...]
+
+Every peer runs in a process of its own, the load generator in another. Peers take turns within a round, so that load from elsewhere
+meets all of them; the table holds medians over the rounds and ratios. Use ratios: absolute values depend on the machine.
+
+    bare       an ASGI function that reads the body and sends ready bytes, on our server
+    ours       a step behind guard, routing, headers, trace and response encoding; the runner only calls the handler
+    litestar   @get and @post with a msgspec body, on our server
+    bare-uvicorn, litestar-uvicorn   the same two on uvicorn's own server and protocol
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import multiprocessing
+import os
+import statistics
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import uvloop
+
+ORDER = json.dumps(
+    {
+        "customerId": "c-4711",
+        "items": [{"sku": f"book-{n}", "qty": n + 1, "price": 12.5} for n in range(4)],
+        "note": "Please ring twice, the bell is old and the dog is older." * 2,
+    }
+).encode()
+GET = b"GET /hello HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n\r\n"
+POST = (
+    b"POST /orders HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n"
+    b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(ORDER), ORDER)
+)
+REQUESTS = {"GET": GET, "POST": POST}
+
+
+class Item(msgspec.Struct):
+    sku: str
+    qty: int
+    price: float
+
+
+class Order(msgspec.Struct):
+    customerId: str  # the wire's name
+    items: list[Item]
+    note: str = ""
+
+
+def bare_app() -> Any:
+    decode = msgspec.json.Decoder(Order).decode
+    hello = msgspec.json.encode({"message": "hello"})
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "POST":
+            body = b""
+            while True:
+                message = await receive()
+                body += message["body"]
+                if not message["more_body"]:
+                    break
+            answer = msgspec.json.encode({"customer": decode(body).customerId})
+        else:
+            answer = hello
+        headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": answer})
+
+    return app
+
+
+def litestar_app() -> Any:
+    from litestar import Litestar, get, post
+
+    @get("/hello")
+    async def hello() -> dict[str, str]:
+        return {"message": "hello"}
+
+    @post("/orders", status_code=200)
+    async def orders(data: Order) -> dict[str, str]:
+        return {"customer": data.customerId}
+
+    return Litestar([hello, orders], openapi_config=None, logging_config=None)
+
+
+class Codec:
+    """As a generated type has it: one msgspec decoder."""
+
+    def __init__(self, kind: Any) -> None:
+        self._decode = msgspec.json.Decoder(kind).decode
+        self._encode = msgspec.json.Encoder().encode
+
+    def decode(self, data: bytes) -> Any:
+        return self._decode(data)
+
+    def encode(self, value: Any) -> bytes:
+        return self._encode(value)
+
+    def convert(self, obj: Any, *, strict: bool = True) -> Any:
+        return obj
+
+
+class Types:
+    def codec(self, schema: Any) -> Codec:
+        return Codec(Order)
+
+
+class Runner:
+    async def run_api(self, step: Any, request: Any, trace: Any, finish: Callable[[Any], Any]) -> Any:
+        return finish(await self.handlers[step.name](request))
+
+    async def hello(self, request: Any) -> Any:
+        return {"message": "hello"}
+
+    async def orders(self, request: Any) -> Any:
+        return {"customer": request.body.customerId}
+
+    @property
+    def handlers(self) -> dict[str, Callable[[Any], Awaitable[Any]]]:
+        return {"Hello": self.hello, "Orders": self.orders}
+
+
+def our_app() -> Any:
+    from motia_runtime.http.app import build_app
+    from motia_runtime.http.guard import Hosts, Switch
+    from motia_spec.model import ApiStep, Handler, Project, Schema
+
+    handler = Handler(path="steps/x.py")
+    order = Schema(id="step:Orders:body", value={})
+    steps = (
+        ApiStep(name="Hello", handler=handler, methods=("GET",), path="/hello"),
+        ApiStep(name="Orders", handler=handler, methods=("POST",), path="/orders", body=order),
+    )
+    project = Project(root=Path("/"), files=(), name="bench", steps={step.name: step for step in steps})
+    return Switch(build_app(project, Types(), Runner(), ready=lambda: True), Hosts("127.0.0.1", ()))
+
+
+APPS: dict[str, Callable[[], Any]] = {
+    "bare": bare_app,
+    "ours": our_app,
+    "litestar": litestar_app,
+    "bare-uvicorn": bare_app,
+    "litestar-uvicorn": litestar_app,
+}
+
+
+def run_server(peer: str, pipe: Any) -> None:
+    async def main() -> None:
+        from motia_runtime.http.server import serve
+
+        app = APPS[peer]()
+        if peer.endswith("-uvicorn"):
+            import socket
+
+            import uvicorn
+
+            sock = socket.create_server(("127.0.0.1", 0))
+            config = uvicorn.Config(
+                app,
+                loop="none",
+                http="httptools",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+            )
+            pipe.send(sock.getsockname()[1])
+            await uvicorn.Server(config).serve(sockets=[sock])
+            return
+        server = await serve(app, host="127.0.0.1", port=0)
+        pipe.send(server.port)
+        await server.wait_stopped()
+
+    uvloop.run(main())
+
+
+class Client(asyncio.Protocol):
+    """One connection that sends the next request as soon as the answer is there. Answers have a content-length."""
+
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.buffer = b""
+        self.sent = 0.0
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.next()
+
+    def next(self) -> None:
+        self.sent = time.perf_counter()
+        self.transport.write(self.load.request)
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer = data if not self.buffer else self.buffer + data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = self.buffer.find(b"content-length: ") + 16
+        if len(self.buffer) < end + 4 + int(self.buffer[at : self.buffer.find(b"\r\n", at)]):
+            return
+        if not self.buffer.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(self.buffer[:300])
+        self.buffer = b""
+        self.load.latencies.append(time.perf_counter() - self.sent)
+        if time.perf_counter() < self.load.until:
+            self.next()
+        else:
+            self.transport.close()
+
+
+class Load:
+    def __init__(self, request: bytes) -> None:
+        self.request = request
+        self.latencies: list[float] = []
+        self.until = 0.0
+
+
+async def measure(port: int, request: bytes, connections: int, seconds: float) -> tuple[float, float]:
+    """(requests/s, median latency in ms)."""
+    loop = asyncio.get_running_loop()
+    load = Load(request)
+    began = time.perf_counter()
+    load.until = began + seconds
+    clients = [(await loop.create_connection(lambda: Client(load), "127.0.0.1", port))[1] for _ in range(connections)]
+    while any(not client.transport.is_closing() for client in clients):
+        await asyncio.sleep(0.01)
+    return len(load.latencies) / (time.perf_counter() - began), statistics.median(load.latencies) * 1000
+
+
+def cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+async def main(options: argparse.Namespace) -> None:
+    context = multiprocessing.get_context("spawn")
+    peers = options.peers.split(",")
+    connections = [int(n) for n in options.connections.split(",")]
+    servers: dict[str, tuple[Any, int]] = {}
+    for peer in peers:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=run_server, args=(peer, theirs), daemon=True)
+        process.start()
+        servers[peer] = (process, ours.recv())
+    results: dict[tuple[str, str, int], list[tuple[float, float, float]]] = {}
+    try:
+        for peer in peers:  # warm-up
+            for request in REQUESTS.values():
+                await measure(servers[peer][1], request, 4, 0.3)
+        for _ in range(options.rounds):
+            for method, request in REQUESTS.items():
+                for n in connections:
+                    for peer in peers:
+                        process, port = servers[peer]
+                        before = cpu_seconds(process.pid)
+                        rate, latency = await measure(port, request, n, options.seconds)
+                        cpu = (cpu_seconds(process.pid) - before) / (rate * options.seconds) * 1e6
+                        results.setdefault((method, peer, n), []).append((rate, latency, cpu))
+    finally:
+        for process, _ in servers.values():
+            process.terminate()
+            process.join()
+    print("| | connections | peer | req/s | of bare | of litestar | p50 ms | server CPU us/req |")
+    print("|---|---|---|---|---|---|---|---|")
+    for method in REQUESTS:
+        for n in connections:
+            middle = {
+                peer: [statistics.median(column) for column in zip(*results[method, peer, n], strict=True)]
+                for peer in peers
+            }
+            for peer in peers:
+                rate, latency, cpu = middle[peer]
+                of = [f"{rate / middle[p][0]:.2f}" if p in middle else "-" for p in ("bare", "litestar")]
+                print(f"| {method} | {n} | {peer} | {rate:,.0f} | {of[0]} | {of[1]} | {latency:.2f} | {cpu:.0f} |")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--seconds", type=float, default=2.0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--connections", default="1,16,64")
+    parser.add_argument("--peers", default=",".join(APPS))
+    uvloop.run(main(parser.parse_args(sys.argv[1:])))
