@@ -40,7 +40,7 @@ class Globber:
             for folder in found:
                 step |= self.one(folder, part, last)
             found = step
-        return sorted(self.inside(path, pattern) for path in found if path.is_file())
+        return sorted(self.inside(path, pattern) for path in found if os.path.isfile(path))
 
     def one(self, folder: Path, part: str, last: bool) -> set[Path]:
         """What one segment of a pattern reaches from `folder`."""

@@ -18,7 +18,7 @@ from motia_spec.globs import BadPattern, Globber, TooManyEntries, is_glob
 from motia_spec.interpolate import interpolate
 from motia_spec.limits import MAX_FILE, MAX_FILES, MAX_GLOB_ENTRIES, MAX_INCLUDE_DEPTH
 from motia_spec.node import ListNode, MapNode, ScalarNode
-from motia_spec.place import Place
+from motia_spec.place import NOWHERE, Place
 from motia_spec.scalars import clip
 from motia_spec.sources import Sources
 
@@ -47,10 +47,15 @@ def load_spec(
     means none. `text` is the spec itself (from stdin, from an editor); `path` then only says where it belongs.
     """
     at = Path(path)
-    if at.is_dir() or (text is not None and not at.suffix):
+    if os.path.isdir(at) or (text is not None and not at.suffix):
         at = at / DEFAULT_NAME
     environ = os.environ if environ is None else environ
-    return _Loading(at, environ).load(overlay, text)
+    try:
+        loading = _Loading(at, environ)
+    except (OSError, ValueError):  # a NUL in the path
+        unusable = error("M001", NOWHERE, f"{clip(str(at), 200)!r} is not a path", hint="give the path of a YAML file")
+        return Loaded(Path.cwd(), (), None, [unusable], Sources())
+    return loading.load(overlay, text)
 
 
 class _Loading:
@@ -179,7 +184,7 @@ class _Loading:
             self.report("M026", start, message, "letters, digits, `-` and `_`, as in `production`")
             return node
         path = self.spec.with_name(f"{self.spec.stem}.{name}{self.spec.suffix}")
-        if not path.exists():
+        if not os.path.exists(path):
             message = f"there is no {path.name} for the environment {name}"
             if overlay is None:
                 hint = f"add the file, or unset {OVERLAY_VARIABLE}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import yaml
 
 from motia_spec.diagnostics import Diagnostic, error
@@ -28,7 +30,9 @@ _KNOWN = (
 
 def syntax_error(fault: yaml.YAMLError, file: str, lines: list[str]) -> Diagnostic:
     """The diagnostic for what PyYAML raised."""
-    mark = getattr(fault, "problem_mark", None) or getattr(fault, "context_mark", None)
+    mark, context = getattr(fault, "problem_mark", None), getattr(fault, "context_mark", None)
+    if context is not None and (mark is None or _is_end(mark, lines)):
+        mark, context = context, None  # what isn't closed is better shown where it begins
     problem = str(getattr(fault, "problem", None) or getattr(fault, "reason", None) or "not YAML")
     place = Place(file, 1, 1)
     if mark is not None:
@@ -39,9 +43,14 @@ def syntax_error(fault: yaml.YAMLError, file: str, lines: list[str]) -> Diagnost
         if words in problem:
             message, hint = ours, remedy
             break
-    context = getattr(fault, "context_mark", None)
     related: tuple[tuple[Place, str], ...] = ()
     if context is not None and mark is not None and context.line != mark.line and context.line < len(lines):
         column = min(context.column, max(len(lines[context.line]) - 1, 0))
         related = ((Place(file, context.line + 1, column + 1), "in what begins here"),)
     return error("M005", place, f"not valid YAML: {message}", hint=hint, related=related)
+
+
+def _is_end(mark: Any, lines: list[str]) -> bool:
+    """Nothing but blanks follows the mark."""
+    rest = lines[mark.line :]
+    return not rest or not (rest[0][mark.column :].strip() or any(line.strip() for line in rest[1:]))
