@@ -9,7 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # `make test ARGS="tests/cli -x"`, `make dev ARGS="--port 4000"`
 ARGS ?=
-ROOTS := motia_spec motia_generator motia_runtime
+# `make bench BENCH=tests/benchmarks/bench_http.py ARGS="--rounds 5"`
+BENCH ?= $(sort $(wildcard tests/benchmarks/bench_*.py))
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
 
 help:  ## list the targets
@@ -30,7 +31,7 @@ fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 	@$(MAKE) --no-print-directory docs
 
 bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-written pipeline
-	@$(BIN)/python tests/benchmarks/run.py $(ARGS)
+	@set -e; for bench in $(BENCH); do echo "# $$bench"; $(BIN)/python $$bench $(ARGS); done
 
 docs: $(VENV)/.dev  ## write the generated references under docs/
 	@$(BIN)/python docs/build.py

@@ -27,7 +27,7 @@ import msgspec
 if TYPE_CHECKING:
     from motia_spec.model import Project
 
-__all__ = ["JsonFormatter", "Mask", "PeopleFormatter", "banner", "printable", "setup", "wants_color"]
+__all__ = ["JsonFormatter", "Mask", "PeopleFormatter", "announce", "banner", "printable", "setup", "wants_color"]
 
 ROOT = "motia"
 SHORTEST_SECRET = 4  # characters; masking shorter ones would hide ordinary words and help to guess them
@@ -178,6 +178,24 @@ def banner(
     lines = [f"{bold}{printable(project.name)}{off} {dim}ready in {took * 1000:.0f} ms{off}", ""]
     lines += [f"  {dim}{label:<10}{off} {value}" for label, value in rows if value]
     return "\n".join(["", *lines, ""])
+
+
+def announce(project: Project, api_url: str, workbench_url: str | None, nats_url: str, took: float) -> None:
+    """Say that the app serves, in the manner of `setup`: the banner on stdout, or as JSON one record "ready" with the same facts."""
+    if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
+        facts = {
+            "app": project.name,
+            "api": api_url,
+            "nats": nats_url,
+            "steps": len(project.steps),
+            "took": round(took, 3),
+        }
+        if workbench_url:
+            facts["workbench"] = workbench_url
+        logging.getLogger(ROOT).info("ready", extra={"motia": {"fields": facts}})
+    else:
+        text = banner(project, api_url, workbench_url, nats_url, took, color=wants_color(sys.stdout))
+        print(text, flush=True)  # the one thing said that is no log line
 
 
 def wants_color(stream: IO[str]) -> bool:

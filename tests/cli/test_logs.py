@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from motia_runtime.logs import JsonFormatter, Mask, PeopleFormatter, banner, setup, wants_color
+from motia_runtime.logs import JsonFormatter, Mask, PeopleFormatter, announce, banner, setup, wants_color
 from motia_spec.model import ApiStep, EventStep, Handler, Project
 
 
@@ -142,6 +142,20 @@ def test_the_banner_says_where_everything_is() -> None:
     assert "Workbench" not in text
     assert "nats://***@h:4222" in text
     assert "3 (1 api, 2 event)" in text
+
+
+def test_the_start_is_announced_in_the_manner_of_the_logs(capsys: pytest.CaptureFixture[str]) -> None:
+    setup(project(), json=True, stream=(out := io.StringIO()))
+    announce(project(), "http://127.0.0.1:3000", None, "nats://u:hunter2@h:4222", 0.4)
+    assert capsys.readouterr().out == ""
+    read = json.loads(out.getvalue())
+    assert (read["message"], read["api"], read["nats"]) == ("ready", "http://127.0.0.1:3000", "nats://***@h:4222")
+    assert "workbench" not in read
+
+    setup(project(), json=False, stream=(out := io.StringIO()))
+    announce(project(), "http://127.0.0.1:3000", "http://127.0.0.1:3000/w", "nats://h:4222", 0.4)
+    assert out.getvalue() == ""
+    assert "Workbench  http://127.0.0.1:3000/w" in capsys.readouterr().out
 
 
 def test_no_color_wins(monkeypatch: pytest.MonkeyPatch) -> None:
