@@ -113,7 +113,9 @@ async def open_broker(
             settings, store = server.settings, server.store
         link = await connect_link(settings, name=f"motia {project.name}")
         stack.push_async_callback(link.close)
-        broker = Broker(NatsLog(link, project.nats), settings.shown, url == EMBEDDED, link, store)
+        broker = Broker(
+            NatsLog(link, project.nats, embedded=url == EMBEDDED), settings.shown, url == EMBEDDED, link, store
+        )
         await broker.fit(project)
         yield broker
 
@@ -147,10 +149,10 @@ class App:
         return self._server.url
 
     @property
-    def moved(self) -> bool:
-        """The port that was asked for was taken, and the app listens on another."""
+    def taken_port(self) -> int | None:
+        """The port that was asked for, when it was taken and the app listens on another."""
         assert self._server is not None
-        return self._server.moved
+        return self._server.asked_port if self._server.moved else None
 
     async def start(self, project: Project, *, host: str, port: int, find_free: bool) -> None:
         """Raises what `load_version` and `http.server.serve` raise; then nothing runs."""

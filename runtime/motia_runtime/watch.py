@@ -31,6 +31,7 @@ class _Filter(DefaultFilter):
 
 async def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[set[str]]:
     """Sets of changed files, relative to the project, until `stop` is set. Editors touch, rename and rewrite; only new content counts."""
+    root = root.resolve()
     seen = {path: _digest(path) for path in await asyncio.to_thread(_files, root)}
     async for batch in awatch(
         root,

@@ -80,7 +80,7 @@ def test_an_edit_of_the_spec_adds_a_route_and_a_stub(project):
 @pytest.mark.parametrize(
     ("file", "broken", "words"),
     [
-        ("motia.yaml", SPEC.replace("method: GET", "methd: GET"), "did you mean 'method'"),
+        ("motia.yaml", SPEC.replace("method: GET", "methd: GET"), 'did you mean "method"'),
         ("motia.yaml", "steps: [", "motia.yaml:"),
         ("steps/hello.py", "async def handler(request, ctx:\n", "steps/hello.py"),
         (
@@ -148,10 +148,10 @@ def test_a_taken_port_moves_dev_on_aloud_and_stops_start(project):
 
 
 def test_a_second_app_on_the_same_project_says_who_has_the_broker(project):
-    with running_app(project, "dev"):
+    with running_app(project, "dev") as first:
         second = motia(project, "start", "--port", "0")
         assert second.returncode == 1
-        assert "pid" in second.stderr
+        assert f"process {first.process.pid} " in second.stderr
         assert "Traceback" not in second.stderr
 
 

@@ -17,7 +17,7 @@ topics: {order: {}, paid: {}}
 state: {orders: {}, ledger: {}}
 steps:
   Accept: {type: api, method: POST, path: /orders, emits: [order]}
-  Pay: {type: event, subscribes: [order], emits: [paid]}
+  Pay: {type: event, subscribes: [order], emits: [paid], concurrency: {limit: 50}}
   Book: {type: event, subscribes: [paid]}
   Count: {type: api, method: GET, path: /count}
 """
@@ -32,7 +32,7 @@ import asyncio
 
 async def handler(data, ctx):
     await ctx.state.orders.update(data["id"], lambda old: (old or 0) + 1)
-    await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
     await ctx.emit("paid", data)
 """
 BOOK = """

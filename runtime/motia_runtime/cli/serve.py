@@ -12,9 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
-from motia_generator.writer import write
-
 from motia_generator import generate, stubs
+from motia_generator.writer import write
 from motia_runtime.app import App, run
 from motia_runtime.bind import HandlerError
 from motia_runtime.logs import banner
@@ -92,10 +91,10 @@ async def run_dev(
         ) as app,
     ):
         _announce(app, project, began, workbench=True)
-        watcher = asyncio.create_task(_watch(app, root, overlay, color, told))
-        await told.wait()
-        watcher.cancel()
-        await asyncio.wait([watcher])
+        async with asyncio.TaskGroup() as tasks:  # a watcher that fails ends the app aloud
+            watcher = tasks.create_task(_watch(app, root, overlay, color, told))
+            await told.wait()
+            watcher.cancel()
     return 0
 
 
@@ -133,8 +132,8 @@ def _prepare(root: Path, overlay: str | None, color: bool) -> Compiled:
 
 
 def _announce(app: App, project: Project, began: float, *, workbench: bool) -> None:
-    if app.moved:
-        _log.warning("port %s is taken; listening on %s instead", project.server.port, app.url)
+    if app.taken_port is not None:
+        _log.warning("port %s is taken; listening on %s instead", app.taken_port, app.url)
     print(
         banner(
             project,
