@@ -114,7 +114,7 @@ class _Loading:
             (
                 p.name
                 for p in (path.with_name("motia.yml"), path.with_suffix(".yml"), path.with_suffix(".yaml"))
-                if p.is_file()
+                if os.path.isfile(p)
             ),
             None,
         )

@@ -121,7 +121,7 @@ def test_bounds_of_including(load: Load, monkeypatch: pytest.MonkeyPatch) -> Non
     chain = {f"{n}.yaml": f"include: [{n + 1}.yaml]" for n in range(9)}
     assert codes(load("include: [0.yaml]", chain)) == ["M024 3.yaml:1:11"]
     monkeypatch.setattr("motia_spec.load.MAX_FILES", 2)
-    assert codes(load("include: [0.yaml, 1.yaml]", {"0.yaml": "name: a"})) == ["M024 motia.yaml:1:20"]
+    assert codes(load("include: [0.yaml, 1.yaml]", {"0.yaml": "name: a"})) == ["M024 motia.yaml:1:19"]
     monkeypatch.setattr(globs, "MAX_GLOB_ENTRIES", 3)
     assert codes(load("include: ['*.yaml']")) == ["M024 motia.yaml:1:11"]
 
