@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from motia_runtime.http.openapi import openapi_document
-from motia_runtime.http.pages.overview import overview
+from motia_runtime.http.pages.overview import Picture, overview
 from motia_runtime.http.pages.pages import build_pages
 from motia_spec.model import (
     ApiStep,
@@ -134,19 +134,19 @@ def test_the_document_is_served_as_it_is_built() -> None:
 
 
 def test_diagrams_are_images() -> None:
-    pages = build_pages(project(), diagrams={"x": "<svg>x</svg>", "unknown": "<svg/>"})
-    assert pages["/__workbench/flow-1.svg"].body == b"<svg>x</svg>"
+    pages = build_pages(project(), diagrams={"x": '<svg width="469pt" height="1pt"/>', "unknown": "<svg/>"})
+    assert pages["/__workbench/flow-1.svg"].body == b'<svg width="469pt" height="1pt"/>'
     assert pages["/__workbench/flow-1.svg"].content_type == "image/svg+xml"
     assert b"<svg" not in pages["/__workbench"].body
-    assert b'<img src="__workbench/flow-1.svg" alt="Diagram of the flow x">' in pages["/__workbench"].body
+    assert b'<img src="__workbench/flow-1.svg" alt="Diagram of the flow x" width="469">' in pages["/__workbench"].body
     assert "/__workbench/flow-2.svg" not in pages
 
 
 @pytest.mark.parametrize("word", HOSTILE)
 def test_a_hostile_spec_has_the_same_elements_as_a_harmless_one(word: str) -> None:
-    images = {word: "__workbench/flow-1.svg"}
-    hostile = Reader(overview(project(word), images, NOON))
-    harmless = Reader(overview(project("x"), {"x": images[word]}, NOON))
+    picture = Picture("__workbench/flow-1.svg")
+    hostile = Reader(overview(project(word), {word: picture}, NOON))
+    harmless = Reader(overview(project("x"), {"x": picture}, NOON))
     assert hostile.elements == harmless.elements
     assert [key for key, _ in hostile.attributes] == [key for key, _ in harmless.attributes]
     assert [t.replace(word, "x") for t in hostile.texts] == harmless.texts

@@ -23,7 +23,7 @@ WITH_BODY = frozenset(
 BODILESS = frozenset({204, 304})
 PROBLEM = "Problem"
 PROBLEMS = {
-    400: "The request is malformed or does not fit its schema; `errors` lists every fault",
+    400: "The request is malformed or does not fit its schema; every fault is listed",
     413: "The body is larger than this step takes",
     415: "The body is in a media type, character set or coding that this step does not read",
     500: "The handler failed; nothing was committed",
@@ -41,7 +41,7 @@ PROBLEM_SCHEMA: Json = {
         "status": {"type": "integer", "minimum": 400, "maximum": 599},
         "detail": {"type": "string", "description": "What is wrong with this request"},
         "instance": {"type": "string", "format": "uri-reference"},
-        "traceId": {"type": "string", "description": "Look it up with `motia trace show`"},
+        "traceId": {"type": "string", "description": "What motia trace show takes"},
         "errors": {
             "type": "array",
             "description": "Every fault of a value that does not fit its schema",

@@ -10,6 +10,8 @@ const schemas = new Schemas(spec.components?.schemas ?? {});
 const operations = Object.entries(spec.paths).flatMap(([path, item]) =>
   Object.entries(item).map(([method, operation]) => ({ id: operation.operationId, path, method, operation })),
 );
+const place = ({ operation }) => (operation.tags ? spec.tags.findIndex((tag) => tag.name === operation.tags[0]) : spec.tags.length);
+operations.sort((a, b) => place(a) - place(b)); // as they are listed
 const main = document.querySelector("main");
 const nav = document.querySelector("nav");
 const search = document.querySelector("input[type=search]");

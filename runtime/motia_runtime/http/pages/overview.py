@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from html import escape
 from urllib.parse import quote
 
+import msgspec
+
 from motia_runtime.http.openapi import operation_ids
 from motia_spec.cron import parse
 from motia_spec.durations import spell
@@ -27,6 +29,13 @@ COMMANDS = (
     ("motia check", "everything that is wrong with the spec"),
     ("motia graph -o flows.svg", "the diagrams, as files"),
 )
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """Where the diagram of a flow is, relative to the site's root, and how wide to show it at most."""
+
+    address: str
+    width: int | None = None  # CSS pixels; None: as wide as it says itself
 
 
 class Markup(str):
@@ -49,12 +58,12 @@ def _join(*children: str | None) -> Markup:
     return Markup("".join(c if isinstance(c, Markup) else escape(c) for c in children if c is not None))
 
 
-def overview(project: Project, images: Mapping[str, str], now: float) -> str:
-    """The page. `images`: flow -> address of its picture, relative to the site's root; `now`: seconds since the epoch."""
+def overview(project: Project, pictures: Mapping[str, Picture], now: float) -> str:
+    """The page. `pictures`: by flow; `now`: seconds since the epoch."""
     body = _join(
         _header(project),
         _counts(project),
-        _flows(project, images),
+        _flows(project, pictures),
         _endpoints(project),
         _events(project),
         _schedules(project, now),
@@ -103,14 +112,16 @@ def _counts(project: Project) -> Markup:
     )
 
 
-def _flows(project: Project, images: Mapping[str, str]) -> Markup:
+def _flows(project: Project, pictures: Mapping[str, Picture]) -> Markup:
     drawn = []
     for flow in project.flows.values():
-        if flow.name not in images:
+        picture = pictures.get(flow.name)
+        if picture is None:
             continue
-        text = escape(f"Diagram of the flow {flow.name}")
-        picture = Markup(f'<img src="{escape(images[flow.name])}" alt="{text}">')  # its title is in it
-        drawn.append(_tag("a", picture, href=images[flow.name], cls="panel flow"))
+        size = f' width="{picture.width}"' if picture.width else ""
+        text = escape(f"Diagram of the flow {flow.name}")  # its title is in it
+        image = Markup(f'<img src="{escape(picture.address)}" alt="{text}"{size}>')
+        drawn.append(_tag("a", image, href=picture.address, cls="panel flow"))
     return _tag("section", *drawn, cls="block", id="flows") if drawn else Markup("")
 
 

@@ -5,6 +5,7 @@ Nothing is fetched from elsewhere, nothing is inline, so the strictest Content-S
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from importlib.resources import files
@@ -13,11 +14,12 @@ import msgspec
 
 from motia_runtime.http.openapi import openapi_document
 from motia_runtime.http.page import Page
-from motia_runtime.http.pages.overview import overview
+from motia_runtime.http.pages.overview import Picture, overview
 from motia_spec.model import Project
 
 HTML, CSS = "text/html; charset=utf-8", "text/css; charset=utf-8"
 JS, JSON, SVG = "text/javascript; charset=utf-8", "application/json", "image/svg+xml"
+_SIZE = re.compile(r'<svg width="(\d{1,6})pt"')  # as Graphviz writes it
 STATIC = {  # path -> (file, media type)
     "/schema": ("schema.html", HTML),
     "/schema/style.css": ("style.css", CSS),
@@ -35,9 +37,10 @@ def build_pages(project: Project, *, diagrams: Mapping[str, str]) -> dict[str, P
     folder = files("motia_runtime.http.pages")
     pages = {path: Page(kind, folder.joinpath(name).read_bytes()) for path, (name, kind) in STATIC.items()}
     pages["/schema/openapi.json"] = Page(JSON, msgspec.json.encode(openapi_document(project)))
-    images: dict[str, str] = {}
+    pictures: dict[str, Picture] = {}
     for number, flow in enumerate((flow for flow in project.flows if flow in diagrams), start=1):
-        images[flow] = f"__workbench/flow-{number}.svg"
-        pages[f"/{images[flow]}"] = Page(SVG, diagrams[flow].encode())
-    pages["/__workbench"] = Page(HTML, overview(project, images, time.time()).encode())
+        size = _SIZE.search(diagrams[flow])
+        pictures[flow] = Picture(f"__workbench/flow-{number}.svg", int(size[1]) if size else None)
+        pages[f"/{pictures[flow].address}"] = Page(SVG, diagrams[flow].encode())
+    pages["/__workbench"] = Page(HTML, overview(project, pictures, time.time()).encode())
     return pages
