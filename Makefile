@@ -35,7 +35,6 @@ bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-wri
 
 docs: $(VENV)/.dev  ## write the generated references under docs/
 	@$(BIN)/python docs/build.py
-	@$(BIN)/motia graph -o docs/images/flow.svg
 
 lock: $(VENV)/.uv  ## pin the newest allowed versions in both lock files
 	@$(VENV)/uv/bin/uv pip compile pyproject.toml --group dev --upgrade $(LOCK) -o requirements-dev.lock
