@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from motia_spec import rules
 from motia_spec.diagnostics import Diagnostic, Severity, SpecError, by_place, error
 from motia_spec.document import Budget, read_document
@@ -22,7 +24,7 @@ from motia_spec.model import Project
 from motia_spec.node import Node
 from motia_spec.place import Place
 from motia_spec.sources import Sources
-from motia_spec.tree import Cursor
+from motia_spec.tree import Cursor, pointers
 from motia_spec.validate import validate_spec
 
 
@@ -81,10 +83,10 @@ def _compile(loaded: Loaded, environ: Mapping[str, str], *, handlers: bool) -> C
     found += lowered.diagnostics
     files = lowered.project.files
     if _errors(found):
-        return Compiled(None, found, loaded.sources, files)
+        return Compiled(None, _located(found, node), loaded.sources, files)
     checking = rules.Checking(lowered.project, Cursor(node), lowered.samples, environ, loaded.sources)
     found += rules.check(checking, handlers=handlers)
-    return Compiled(None if _errors(found) else lowered.project, found, loaded.sources, files)
+    return Compiled(None if _errors(found) else lowered.project, _located(found, node), loaded.sources, files)
 
 
 class _SchemaFiles:
@@ -105,6 +107,12 @@ class _SchemaFiles:
             return None, [error("M001", Place(path, 1, 1), f"can't read {path}: {reason}", hint="check the rights")]
         node = read_document(data, path, sources=self._sources, budget=self._budget, diagnostics=found)
         return (None if _errors(found) else node), found
+
+
+def _located(found: list[Diagnostic], node: Node) -> list[Diagnostic]:
+    """Findings about schemas know only their place; the JSON Pointer is looked up for those that stand in the spec."""
+    known = pointers(node, {d.place for d in found if not d.path})
+    return [d if d.path else msgspec.structs.replace(d, path=known.get(d.place, "")) for d in found]
 
 
 def _errors(diagnostics: list[Diagnostic]) -> bool:

@@ -41,6 +41,9 @@ class Handlers:
             or "//" in word.text
         ):
             return self._outside(word)
+        path = posixpath.normpath(path)
+        if path.startswith("../"):
+            return self._outside(word)
         if not path.endswith(ENDINGS):
             return error(
                 "M501",
@@ -57,8 +60,7 @@ class Handlers:
                 hint="write FILE:FUNCTION",
                 path=word.path,
             )
-        path = posixpath.normpath(path)
-        if path.startswith("../") or self.leaves(path):
+        if self.leaves(path):
             return self._outside(word)
         return Handler(path=path, function=function or "handler", explicit=True, place=word.place)
 

@@ -5,7 +5,7 @@ Values of another type than asked for read as absent: the schema has reported th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NamedTuple
 
 from motia_spec.node import ListNode, MapNode, Node, ScalarNode
@@ -101,3 +101,22 @@ def escape(token: str) -> str:
 
 def unescape(token: str) -> str:
     return token.replace("~1", "/").replace("~0", "~")
+
+
+def pointers(node: Node, places: Collection[Place]) -> dict[Place, str]:
+    """The JSON Pointers of the values, or of the keys, that stand at these places. The first one where aliases make several."""
+    found: dict[Place, str] = {}
+    waiting: list[tuple[Node, str]] = [(node, "")]
+    while waiting:
+        value, path = waiting.pop()
+        if value.place in places:
+            found.setdefault(value.place, path)
+        if isinstance(value, MapNode):
+            for key, place, inner in value.items():
+                below = f"{path}/{escape(key)}"
+                if place in places:
+                    found.setdefault(place, below)
+                waiting.append((inner, below))
+        elif isinstance(value, ListNode):
+            waiting += [(item, f"{path}/{index}") for index, item in enumerate(value.items)]
+    return found

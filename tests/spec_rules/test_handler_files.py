@@ -25,7 +25,7 @@ API = "steps:\n  CreateOrder: { type: api, method: GET, path: / }\n"
         ("steps/a.py:a b", "M501"),
         ("steps/a.py:__import__('os')", "M501"),
         ("../../../../etc/passwd.py", "M502"),
-        ("../../../../etc/passwd", "M501"),
+        ("../../../../etc/passwd", "M502"),
         ("steps/../../a.py", "M502"),
         ("/etc/a.py", "M502"),
         ("C:\\\\a.py", "M502"),

@@ -180,6 +180,7 @@ def test_references_that_lead_nowhere(ref: str, code: str, words: str, check: Ch
     finding = found.only(code)
     assert words in finding.message
     assert (finding.place.line, finding.place.column) == (5, 21), "the value of $ref"
+    assert finding.path == "/topics/a/schema/$ref"
     assert found.errors == [code]
 
 
@@ -339,3 +340,70 @@ def test_samples_are_held_against_their_schema(check: Check) -> None:
     ]
     assert found.errors == []
     assert "'n' is a required property" in found.all("M215")[-1].message
+
+
+DOCUMENTS = [
+    {"$dynamicAnchor": "n", "type": "object", "properties": {"next": {"$dynamicRef": "#n"}}, "required": ["a"]},
+    {"$defs": {"A": {"$anchor": "a", "type": "integer"}}, "anyOf": [{"$ref": "#a", "minimum": 3}, {"type": "object"}]},
+    {"$ref": "#/$defs/B", "unevaluatedProperties": False, "$defs": {"B": {"properties": {"a": {"type": "integer"}}}}},
+    {"type": "array", "prefixItems": [{"$ref": "#/$defs/x~1y"}], "items": False, "$defs": {"x/y": {"const": 1}}},
+    {
+        "if": {"$ref": "#/$defs/i"},
+        "then": {"required": ["b"]},
+        "else": {"$ref": "#/$defs/i%20j"},
+        "$defs": {"i": {"required": ["a"]}, "i j": {"maxProperties": 0}},
+    },
+    {"properties": {"$ref": {"type": "string"}, "enum": {"$ref": "#/properties/%24ref"}}, "type": "object"},
+    {
+        "dependentSchemas": {"a": {"required": ["b"]}},
+        "patternProperties": {"^n": {"$ref": "#"}},
+        "contains": {"$ref": "#"},
+    },
+    {
+        "allOf": [{"$ref": "#/definitions/A"}, {"not": {"$ref": "#/definitions/A/properties/a"}}],
+        "definitions": {"A": {"properties": {"a": {"type": "array"}}}},
+    },
+]
+VALUES = [
+    None,
+    1,
+    2,
+    3.0,
+    "x",
+    [],
+    [1],
+    [1, 2],
+    [[]],
+    {},
+    {"a": 1},
+    {"a": 1, "b": 2},
+    {"a": "x"},
+    {"next": {}},
+    {"a": 1, "next": {"a": 2}},
+]
+VALUES += [
+    {"a": 1, "next": {}},
+    {"$ref": 1},
+    {"$ref": "x"},
+    {"enum": 1},
+    {"enum": "x"},
+    {"n": {"a": 1}},
+    {"n": {"a": 1, "b": 1}},
+    {"a": []},
+]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=range(len(DOCUMENTS)))
+def test_a_lowered_schema_accepts_what_the_document_accepts(document: dict[str, Any], check: Check) -> None:
+    found = check(
+        "schemas:\n  A: { $ref: a.json }\ntopics:\n  t: { schema: { $ref: '#/schemas/A' } }\n",
+        {"a.json": json.dumps(document)},
+    )
+    project = found.compiled.require()
+    schema = project.topics["t"].schema
+    assert schema is not None
+    lowered = Draft202012Validator({**schema.value, "$defs": project.defs}, registry=Registry())  # type: ignore[dict-item]
+    Draft202012Validator.check_schema(lowered.schema)
+    reference = Draft202012Validator(document)
+    assert [lowered.is_valid(value) for value in VALUES] == [reference.is_valid(value) for value in VALUES]
+    assert len({reference.is_valid(value) for value in VALUES}) == 2, "the values tell something"
