@@ -16,7 +16,6 @@ import msgspec
 
 from motia_runtime.codec import Codec
 from motia_runtime.handler import InvalidTopic, TooManyEffects
-from motia_runtime.naming import event_subject
 from motia_runtime.ports import Clock, Entry, Log, TooLarge
 from motia_runtime.records import LISTED, EmitInfo, StateInfo
 from motia_runtime.state import DELETED, StateStore, Value, subject_of
@@ -36,6 +35,13 @@ class Services(msgspec.Struct, frozen=True):
     streams: StreamStore
 
 
+class Outlet(msgspec.Struct, frozen=True):
+    """A topic that a step may emit."""
+
+    codec: Codec
+    subject: str
+
+
 class _Write(msgspec.Struct):
     data: bytes | None  # None deletes
     ttl: float | None
@@ -43,6 +49,7 @@ class _Write(msgspec.Struct):
 
 class _Emit(msgspec.Struct):
     topic: str
+    subject: str
     data: bytes
     delay: float | None
     at: float | None
@@ -52,9 +59,9 @@ class Unit:
     __slots__ = (
         "_emits",
         "_order",
+        "_outlets",
         "_reads",
         "_services",
-        "_topics",
         "_writes",
         "emitted",
         "more",
@@ -65,9 +72,11 @@ class Unit:
         "written",
     )
 
-    def __init__(self, services: Services, topics: dict[str, Codec], run_id: str, trace_id: str, span_id: str) -> None:
+    def __init__(
+        self, services: Services, outlets: dict[str, Outlet], run_id: str, trace_id: str, span_id: str
+    ) -> None:
         self._services = services
-        self._topics = topics  # what the step may emit
+        self._outlets = outlets
         self.run_id = run_id
         self.trace_id = trace_id
         self.span_id = span_id
@@ -83,20 +92,20 @@ class Unit:
     # -- building
 
     def emit(self, topic: str, data: Any, delay: float | None, at: float | None) -> None:
-        codec = self._topics.get(topic) if isinstance(topic, str) else None
-        if codec is None:
-            declared = ", ".join(sorted(self._topics)) or "none"
+        outlet = self._outlets.get(topic) if isinstance(topic, str) else None
+        if outlet is None:
+            declared = ", ".join(sorted(self._outlets)) or "none"
             raise InvalidTopic(
                 f"this step does not emit {topic!r} (it declares: {declared}); add the topic to the step's `emits`"
             )
         if (delay is not None and not delay >= 0) or (delay is not None and at is not None):
             raise ValueError(f"emit {topic!r}: give either `delay`, at least 0 seconds, or `at`")
-        encoded = codec.encode(data)
+        encoded = outlet.codec.encode(data)
         limit = self._services.log.max_size - HEADROOM
         if len(encoded) > limit:
             raise TooLarge(f"the event {topic!r} has {len(encoded):,} bytes of JSON; at most {limit:,} fit")
         self._count()
-        self._emits.append(_Emit(topic, encoded, delay, at))
+        self._emits.append(_Emit(topic, outlet.subject, encoded, delay, at))
 
     def set(self, group: str, key: str, value: Any, ttl: float | None) -> None:
         subject_of(group, key)
@@ -130,7 +139,7 @@ class Unit:
 
     async def get(self, group: str, key: str) -> Any:
         data = await self._data(group, key)
-        return None if data is None else self._services.state.codec(group).decode(data)
+        return None if data is None else self._services.state.codec(group).decode(data, trusted=True)
 
     async def items(self, group: str) -> dict[str, Any]:
         found: dict[str, bytes | None] = {**await self._services.state.read_group(group)}
@@ -195,7 +204,7 @@ class Unit:
         under_way = []
         for emit in self._emits:
             at = emit.at if emit.delay is None else self._services.clock.time() + emit.delay
-            under_way.append(append(event_subject(emit.topic), emit.data, headers=headers, id=self._next_id(), at=at))
+            under_way.append(append(emit.subject, emit.data, headers=headers, id=self._next_id(), at=at))
             self._note(self.emitted, EmitInfo(emit.topic, len(emit.data), at))
         if len(under_way) == 1:
             await under_way[0]

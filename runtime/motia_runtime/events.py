@@ -61,6 +61,8 @@ class EventWorker:
         self._letters = letters
         self._suspects = suspects
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
+        self._foreign = runs.foreign_topics
+        self._topics = {event_subject(topic): topic for topic in step.topics}
         default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
         self._limit = step.concurrency.limit if step.concurrency else default
         self._waiting: deque[Delivery] = deque()
@@ -125,7 +127,7 @@ class EventWorker:
 
     async def _handle(self, delivery: Delivery) -> None:
         try:
-            asked = read_input(delivery.record)
+            asked = read_input(delivery.record, self._topics)
             if asked.attempt == 1 and not asked.redrives and await self._delayed(delivery.record, asked):
                 delivery.ack()
                 return
@@ -185,7 +187,7 @@ class EventWorker:
         if codec is None:
             raise Unreadable(LookupError(f"the step no longer subscribes to {topic!r}"))
         try:
-            return codec.decode(data)
+            return codec.decode(data, trusted=topic not in self._foreign)
         except ValidationFailed as fault:
             raise Unreadable(fault) from fault
 
@@ -269,12 +271,15 @@ class EventWorker:
         )
 
 
-def read_input(record: Record) -> Input:
-    """`Motia-` headers count on retry records only, which nobody but an engine writes."""
+def read_input(record: Record, topics: dict[str, str]) -> Input:
+    """`topics` by subject. `Motia-` headers count on retry records only, which nobody but an engine writes."""
     headers = record.headers
     trace = parse(headers.get("traceparent")) or new_trace()
-    if not record.subject.startswith("retry."):
-        return Input(topic_of(record.subject), str(record.seq), 1, 0, trace, record.time)
+    topic = topics.get(record.subject)
+    if topic is None and not record.subject.startswith("retry."):
+        topic = topic_of(record.subject)  # the consumer still has the filter of an older version of the spec
+    if topic is not None:
+        return Input(topic, str(record.seq), 1, 0, trace, record.time)
     return Input(
         topic=headers.get("Motia-Topic", ""),
         event_id=headers.get("Motia-Event", str(record.seq)),

@@ -14,9 +14,10 @@ import msgspec
 from motia_runtime.bind import BoundStep
 from motia_runtime.codec import Codec
 from motia_runtime.context import Context, Secrets
-from motia_runtime.effects import Services, Unit
+from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Trigger
+from motia_runtime.naming import event_subject
 from motia_runtime.records import ErrorInfo, RunRecord, write_record
 from motia_runtime.runlog import RunLogger
 from motia_runtime.runner import TraceContext
@@ -34,7 +35,7 @@ class Plan(msgspec.Struct, frozen=True):
     """A step made ready to run."""
 
     bound: BoundStep
-    emits: dict[str, Codec]  # by topic
+    emits: dict[str, Outlet]  # by topic
 
     @property
     def name(self) -> str:
@@ -67,9 +68,10 @@ class Runs:
         self._root = project.root
         self._secrets = Secrets(project.secrets)
         self._topics = {t.name: types.codec(t.schema) for t in project.topics.values()}
+        self.foreign_topics = {t.name for t in project.topics.values() if t.external == "in"}
 
     def plan(self, bound: BoundStep) -> Plan:
-        return Plan(bound, {e.topic: self._topics[e.topic] for e in bound.step.emits})
+        return Plan(bound, {e.topic: Outlet(self._topics[e.topic], event_subject(e.topic)) for e in bound.step.emits})
 
     def topic(self, name: str) -> Codec:
         return self._topics[name]
