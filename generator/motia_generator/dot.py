@@ -160,8 +160,12 @@ def _width(text: str, size: int) -> str:
 
 
 def _html(text: str, limit: int) -> str:
-    """Text for an HTML-like label: numeric references for everything that could mean something, backslash escapes included."""
-    return "".join(c if c.isalnum() or c in " .,_-/:…" else f"&#{ord(c)};" for c in shown(text, limit))
+    """Text for an HTML-like label: numeric references for everything that could mean something. Graphviz reads backslash escapes (`\\N`)
+    even there, and after the references, so a backslash is written twice."""
+    return "".join(
+        c if c.isalnum() or c in " .,_-/:…" else "&#92;&#92;" if c == "\\" else f"&#{ord(c)};"
+        for c in shown(text, limit)
+    )
 
 
 def _id(id: str) -> str:

@@ -32,6 +32,7 @@ def to_mermaid(drawing: Drawing) -> str:
         lines.append(f'  subgraph flow_{index}["{_text(group.name, NAME_LIMIT)}"]')
         lines += [f"    {_node(ids, boxes[key])}" for key in group.boxes]
         lines.append("  end")
+        lines.append(f"  style flow_{index} fill:#f3f6fb,stroke:#d5deea,color:#334155")
     lines += [f"  {_node(ids, box)}" for box in drawing.boxes if box.id not in grouped]
     for index, arrow in enumerate(drawing.arrows):
         lines.append(f"  {_edge(ids, boxes, arrow)}")

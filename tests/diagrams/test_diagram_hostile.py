@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from motia_generator.diagram import diagram
@@ -180,6 +180,7 @@ def quoted(mermaid: str) -> Iterator[str]:
     yield from re.findall(r'"([^"\n]*)"', mermaid)
 
 
+@example(["a\\Nb\\Gc\\E\\T\\H\\L", "\\", "\\\\", "\\n\\l\\r"])  # escapes that Graphviz knows
 @given(st.lists(st.text(max_size=30), min_size=1, max_size=25, unique=True))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_names_come_out_as_their_text(names: list[str]) -> None:
