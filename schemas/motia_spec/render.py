@@ -17,7 +17,7 @@ from motia_spec.diagnostics import Diagnostic, Severity
 from motia_spec.place import Place
 from motia_spec.sources import Sources
 
-__all__ = ["Sources", "render_github", "render_json", "render_sarif", "render_text", "safe"]
+__all__ = ["Sources", "render_github", "render_json", "render_sarif", "render_text", "safe", "summary"]
 
 WIDTH = 140  # characters of a line that are shown
 _LEAD = 50  # characters kept before the span when the line is longer
