@@ -63,7 +63,7 @@ LAYOUT_CODES: tuple[Code, ...] = (
     Code(
         "M109",
         "item twice",
-        "A list that is a set has an item twice. Remove one.",
+        "The list is a set, so an item that stands there twice is a slip: one of them was meant to be another. Remove or change one.",
         "secrets: [API_KEY, API_KEY]",
     ),
     Code(
