@@ -1,0 +1,148 @@
+"""The example app of this repository and the quickstart, as a newcomer runs them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from support.process import AppProcess, motia, running_app
+
+ROOT = Path(__file__).parent.parent.parent
+ORDER = {"customerId": "c-1", "items": [{"sku": "book", "qty": 2, "price": 12.5}]}
+
+
+def until(look: Callable[[], Any], timeout: float = 30.0) -> Any:
+    """What `look` gives as soon as it is true."""
+    deadline = time.monotonic() + timeout
+    while not (found := look()):
+        assert time.monotonic() < deadline, "nothing within the time"
+        time.sleep(0.02)
+    return found
+
+
+def order(app: AppProcess, **fields: Any) -> str:
+    answer = httpx.post(app.url + "/orders", json={**ORDER, **fields})
+    assert answer.status_code == 201
+    assert "server-timing" in answer.headers
+    return str(answer.json()["id"])
+
+
+def in_status(app: AppProcess, id: str, status: str) -> Callable[[], bool]:
+    return lambda: bool(httpx.get(f"{app.url}/orders/{id}").json()["status"] == status)
+
+
+def lines(done: Any) -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_shop(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "motia.yaml", tmp_path)
+    shutil.copytree(ROOT / "steps", tmp_path / "steps", ignore=shutil.ignore_patterns("__pycache__"))
+    with running_app(tmp_path, "dev") as app:
+        assert httpx.get(app.url + "/hello?name=you").json() == {"message": "Hello, you!"}
+
+        flaky = order(app, card="tok_flaky")
+        declined = order(app, card="tok_declined")
+        large = order(app, items=[{"sku": "book", "qty": 100, "price": 12.5}])
+        until(in_status(app, flaky, "paid"))
+        until(in_status(app, declined, "rejected"))
+        until(in_status(app, large, "review"))
+        app.wait_for("your order is paid")
+        app.wait_for("your order was rejected")
+
+        approval = json.dumps({"orderId": large, "approved": True})
+        motia(tmp_path, "emit", "order.cleared", approval)
+        until(in_status(app, large, "paid"))
+
+        traces = lines(motia(tmp_path, "trace", "ls", "--json", "--step", "ChargeCard"))
+        (retried,) = [t for t in traces if t["runs"] == 6]
+        shown = motia(tmp_path, "trace", "show", retried["trace_id"][:8]).stdout
+        assert shown.count("BankUnavailable") == 2
+        assert "attempt 3" in shown
+
+        motia(tmp_path, "emit", "order.cleared", '{"orderId": "no-such-order", "approved": true}')
+        (letter,) = until(lambda: lines(motia(tmp_path, "dlq", "ls", "--json")))
+        assert letter["error"]["message"] == "there is no order no-such-order"
+
+        day = lines(motia(tmp_path, "state", "get", "orders", flaky))["paidOn"]
+        motia(tmp_path, "emit", "report.requested", json.dumps({"day": day}))
+        report = until(lambda: lines(motia(tmp_path, "state", "get", "reports", day, "--json")))
+        assert report == {"day": day, "orders": 2, "total": 1275.0}
+
+        assert {o["id"] for o in httpx.get(app.url + "/orders?status=paid").json()} == {flaky, large}
+        assert httpx.get(app.url + "/orders?status=lost").status_code == 400
+        assert httpx.get(app.url + "/orders/nope").status_code == 404
+
+
+def test_the_quickstart(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "quickstart.md").read_text()
+    assert motia(tmp_path, "create", "notes", "--template", "events").returncode == 0
+    folder = tmp_path / "notes"
+    spec, count_words = folder / "motia.yaml", folder / "steps" / "count_words.py"
+
+    with running_app(folder, "dev") as app:
+        answer = httpx.post(app.url + "/notes", json={"text": "two words"})
+        assert answer.status_code == 202
+        kept = until(lambda: _note(app, answer.json()["id"]))
+        assert kept["words"] == 2
+        unfit = httpx.post(app.url + "/notes", json={"txt": 1})
+        assert unfit.status_code == 400
+        assert len(unfit.json()["errors"]) == 2
+
+        field = "      characters: { type: integer, minimum: 0 }\n"
+        line = "    note.characters = len(note.text)\n"
+        assert field in page
+        assert line in page
+        words = "      words: { type: integer, minimum: 0 }\n"
+        heard = len(app.lines)
+        spec.write_text(spec.read_text().replace(words, words + field))
+        app.wait_for("reloaded", after=heard)
+        heard = len(app.lines)
+        save = "    await ctx.state.notes.set"
+        count_words.write_text(count_words.read_text().replace(save, line + save))
+        app.wait_for("reloaded", after=heard)
+        answer = httpx.post(app.url + "/notes", json={"text": "two words"})
+        assert until(lambda: _note(app, answer.json()["id"]))["characters"] == 9
+
+        heard = len(app.lines)
+        good = spec.read_text()
+        spec.write_text(good.replace("emits: [note.added]", "emits: [note.aded]"))
+        app.wait_for("did you mean", after=heard)
+        app.wait_for("last good version goes on serving", after=heard)
+        assert httpx.post(app.url + "/notes", json={"text": "still here"}).status_code == 202
+        heard = len(app.lines)
+        spec.write_text(good)
+        app.wait_for("reloaded", after=heard)
+
+        boom = '    if "boom" in note.text:\n        raise RuntimeError("as asked")\n'
+        assert boom in page
+        heard = len(app.lines)
+        calm = count_words.read_text()
+        head = "async def handler(note: Note, ctx: CountWords.Context) -> None:\n"
+        assert head in calm
+        count_words.write_text(calm.replace(head, head + boom))
+        app.wait_for("reloaded", after=heard)
+        failed = httpx.post(app.url + "/notes", json={"text": "boom"}).json()["id"]
+        (letter,) = until(lambda: lines(motia(folder, "dlq", "ls", "--json")))
+        assert (letter["attempts"], letter["error"]["message"]) == (3, "as asked")
+        heard = len(app.lines)
+        count_words.write_text(calm)
+        app.wait_for("reloaded", after=heard)
+        assert motia(folder, "dlq", "redrive", "--all").returncode == 0
+        assert until(lambda: _note(app, failed))["words"] == 1
+
+    assert motia(folder, "graph", "-o", "flow.svg").returncode == 0
+    assert motia(folder, "check", "--strict").returncode == 0
+    assert motia(folder, "gen", "--check").returncode == 0
+
+
+def _note(app: AppProcess, id: str) -> Any:
+    answer = httpx.get(f"{app.url}/notes/{id}")
+    return answer.json() if answer.status_code == 200 else None
