@@ -1,4 +1,4 @@
-"""A server on a real socket over a project made in the test, with a runner that calls plain functions and a codec on jsonschema."""
+"""A server on a real socket over a project made in the test, with a runner that calls plain functions and codecs of plain values."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import msgspec
 import pytest
 import uvloop
-from jsonschema import Draft202012Validator
 
-from motia_runtime.handler import Fault, ValidationFailed
+from motia_runtime.codec import Codec
 from motia_runtime.http.app import build_app
 from motia_runtime.http.guard import Hosts, Switch
 from motia_runtime.http.server import Limits, Server, serve
@@ -22,44 +20,11 @@ from motia_spec.model import ApiStep, Handler, Project, Schema
 from motia_spec.model import Server as ServerSpec
 
 
-class JsonSchemaCodec:
-    def __init__(self, schema: Any) -> None:
-        self.schema = schema
-        self.validator = Draft202012Validator(schema)
-
-    def _check(self, value: Any) -> Any:
-        faults = [
-            Fault("".join(f"/{part}" for part in error.absolute_path), str(error.validator), error.message)
-            for error in self.validator.iter_errors(value)
-        ]
-        if faults:
-            raise ValidationFailed("value", faults)
-        return value
-
-    def decode(self, data: bytes) -> Any:
-        return self._check(msgspec.json.decode(data))
-
-    def encode(self, value: Any) -> bytes:
-        return msgspec.json.encode(self._check(msgspec.to_builtins(value)))
-
-    def convert(self, obj: Any, *, strict: bool = True) -> Any:
-        value = dict(obj)
-        for name, member in self.schema.get("properties", {}).items():
-            if name not in value and "default" in member:
-                value[name] = member["default"]
-            elif not strict and name in value:
-                kind = {"integer": int, "number": float, "boolean": bool}.get(member.get("type"))
-                if kind is not None:
-                    try:
-                        value[name] = msgspec.convert(value[name], kind, strict=False)
-                    except msgspec.ValidationError:
-                        continue  # left as it is: the validator names the fault
-        return self._check(value)
-
-
 class Types:
-    def codec(self, schema: Schema | None) -> JsonSchemaCodec:
-        return JsonSchemaCodec(True if schema is None else schema.value)
+    """Codecs without generated types: the schema itself judges every value."""
+
+    def codec(self, schema: Schema | None) -> Codec:
+        return Codec("value") if schema is None else Codec(schema.id, schema=schema.value, gaps=("all",))
 
 
 class Calls:

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.codec import Codec
 from motia_runtime.handler import InvalidHeader, Response
-from motia_runtime.http.codecs import Codec
 from motia_runtime.http.problems import Header
 from motia_runtime.runner import Answer
 from motia_spec.model import ApiStep

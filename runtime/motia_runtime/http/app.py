@@ -11,9 +11,8 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler, asgi
 
-from motia_runtime.http.codecs import Types
 from motia_runtime.http.cors import CorsPolicy
-from motia_runtime.http.endpoint import PathEndpoint, StepEndpoint
+from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
 from motia_runtime.http.guard import send_answer
 from motia_runtime.http.page import Page
 from motia_runtime.http.problems import Header, Refused, problem
@@ -67,7 +66,7 @@ class Application(Litestar):
 
 def build_app(
     project: Project,
-    types: Types,
+    types: Codecs,
     runner: ApiRunner,
     *,
     ready: Callable[[], bool],
@@ -86,7 +85,7 @@ def build_app(
         if path is None:
             path = paths[shape(step.path)] = PathEndpoint(cors)
             routes.add(step.path, path)
-        endpoint = StepEndpoint(step, types, runner, project.defs, cors)
+        endpoint = StepEndpoint(step, types, runner, cors)
         for method in step.methods:
             path.add(method, endpoint)
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]

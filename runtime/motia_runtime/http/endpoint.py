@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from motia_runtime import trace
+from motia_runtime.codec import Codec
 from motia_runtime.handler import Problem, Request, ValidationFailed
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
-from motia_runtime.http.codecs import Codec, Types
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.runner import Answer, ApiRunner
-from motia_spec.model import ApiStep
-from motia_spec.node import JSON
+from motia_spec.model import ApiStep, Schema
 
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
 
@@ -48,18 +47,22 @@ def _text(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+class Codecs(Protocol):
+    """What the HTTP side needs of a project's types; `motia_runtime.types.Types` is it."""
+
+    def codec(self, schema: Schema | None) -> Codec: ...
+
+
 class StepEndpoint:
     """One api step. Lives as long as the application it is part of."""
 
-    def __init__(
-        self, step: ApiStep, types: Types, runner: ApiRunner, defs: dict[str, JSON], cors: CorsPolicy | None
-    ) -> None:
+    def __init__(self, step: ApiStep, types: Codecs, runner: ApiRunner, cors: CorsPolicy | None) -> None:
         self.step = step
         self._cors = cors
         self._names = step.path_params
         self._runner = runner
         self._body: Codec | None = types.codec(step.body) if step.body else None
-        self._query = Query(step.query, types.codec(step.query) if step.query else None, defs)
+        self._query = Query(types.codec(step.query) if step.query else None)
         self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
