@@ -196,7 +196,13 @@ async def test_a_header_never_breaks_out_of_its_line(log: Log) -> None:
     for headers in ({"a": "b\r\nNats-Rollup: all"}, {"a\nb": "c"}, {"a": "\x00"}):
         with pytest.raises(InvalidHeader):
             await log.append("ev.a", b"", headers=headers)
+        good = [Entry(subject="st.g.good", data=b"", id=repr(headers)), Entry(subject="st.g.fine", data=b"")]
+        bad = [Entry(subject="st.g.bad", data=b"", headers=headers), Entry(subject="st.g.worse", data=b"")]
+        outcomes = await asyncio.gather(log.append_all(good), log.append_all(bad), return_exceptions=True)
+        assert outcomes[0] is None
+        assert isinstance(outcomes[1], InvalidHeader)
     assert await log.history("ev.a") == []
+    assert [record.subject for record in await log.lasts("st.g.*")] == ["st.g.fine", "st.g.good"]
 
 
 @pytest.mark.parametrize("subject", ["nonsense.a", "ev", "ev.a b", "ev.a\r\nPUB x 0", "ev.*", "", "$JS.API.X"])
@@ -223,6 +229,24 @@ async def test_all_or_none(log: Log) -> None:
     assert data(await log.lasts("st.g.*")) == [b"3", b"3"]
     await log.append_all([Entry(subject=a, data=b"4", id="one")])
     assert data(await log.history(a)) == [b"1", b"3", b"4"]
+
+
+async def test_many_batches_at_once_are_each_all_or_none(log: Log) -> None:
+    def batch(n: int, expect: int | None = None) -> list[Entry]:
+        mine = [Entry(subject=f"st.g.{key}{n}", data=b"%d" % n, id=f"{key}{n}", expect=expect) for key in "ab"]
+        return [*mine, Entry(subject="st.g.shared", data=b"%d" % n)] if n % 10 == 0 else mine
+
+    await log.append_all(batch(7))
+    outcomes = await asyncio.gather(
+        *[log.append_all(batch(n, expect=99999 if n in (13, 20) else 0)) for n in range(60)], return_exceptions=True
+    )
+    assert {n for n, outcome in enumerate(outcomes) if isinstance(outcome, Conflict)} == {13, 20}
+    assert [outcome for outcome in outcomes if outcome is not None and not isinstance(outcome, Conflict)] == []
+    stored = {record.subject: record.data for record in await log.lasts("st.g.*")}
+    expected = {f"st.g.{key}{n}": b"%d" % n for key in "ab" for n in range(60) if n not in (13, 20)}
+    assert stored == {**expected, "st.g.shared": b"50"}
+    assert data(await log.history("st.g.shared")) == [b"30", b"40", b"50"]
+    assert len(await log.history("st.g.a7")) == 1
 
 
 async def test_a_batch_that_is_there_already_changes_nothing(log: Log) -> None:

@@ -24,8 +24,9 @@ from motia_runtime.nats.connect import Settings, Unsupported, connect, mask
 from motia_runtime.nats.embedded import EmbeddedServer, StartFailed, StoreBusy, find_running
 from motia_runtime.nats.link import Link
 from motia_runtime.nats.log import NatsLog
+from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reconcile import reconcile
-from motia_runtime.ports import Conflict, Delivery, LogUnavailable
+from motia_runtime.ports import Conflict, Delivery, Entry, LogUnavailable, Record
 from motia_spec.model import Nats, Project
 
 
@@ -202,6 +203,92 @@ async def test_a_compare_and_set_over_a_crash_knows_its_own_writes(server: Embed
     record = await log.last("st.g.k")
     assert record is not None
     assert record.data == b"59"
+
+
+async def test_a_batch_over_a_crash_is_whole_and_once(server: EmbeddedServer, link: Link) -> None:
+    log = await a_log(server, link)
+    values: list[Record] = []
+    for n in range(30):
+        last = [await log.last(f"st.g.{key}") for key in "ab"]
+        batch = [
+            Entry(subject=f"st.g.{key}", data=b"%d" % n, id=f"{key}{n}", expect=record.seq if record else 0)
+            for key, record in zip("ab", last, strict=True)
+        ]
+        pending = asyncio.ensure_future(log.append_all(batch))
+        if n in (5, 12, 20):
+            await asyncio.sleep(0.003 * (n % 3))
+            os.kill(server.pid, signal.SIGKILL)
+        await pending
+        values = await log.lasts("st.g.*")
+        assert [record.data for record in values] == [b"%d" % n] * 2
+        await until(lambda: not gone(server.pid))
+    assert max(record.seq for record in values) == 60
+
+
+async def test_a_consumer_that_somebody_removed_is_made_again(server: EmbeddedServer, link: Link) -> None:
+    log = await a_log(server, link)
+    seen: list[bytes] = []
+
+    def deliver(delivery: Delivery) -> None:
+        seen.append(delivery.record.data)
+        delivery.ack()
+        consumer.resume(1)
+
+    consumer = await log.consume("c", ["ev.a"], deliver, credit=4)
+    await waits_at_the_server(link)
+    _, _, data = await link.request("$JS.API.CONSUMER.DELETE.app_events.c")
+    assert b'"success":true' in data
+    await waits_at_the_server(link)
+    for n in range(20):
+        await log.append("ev.a", b"%d" % n)
+    await until(lambda: len(seen) == 20)
+    assert seen == [b"%d" % n for n in range(20)]
+    await consumer.stop()
+
+
+async def waits_at_the_server(link: Link) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            _, _, data = await link.request("$JS.API.CONSUMER.INFO.app_events.c")
+            if json.loads(data).get("num_waiting"):
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_a_consumer_that_went_silent_is_asked_again(server: EmbeddedServer, link: Link) -> None:
+    log = await a_log(server, link)
+    seen: list[bytes] = []
+
+    def deliver(delivery: Delivery) -> None:
+        seen.append(delivery.record.data)
+        delivery.ack()
+
+    consumer = await log.consume("c", ["ev.a"], deliver, credit=4)
+    await waits_at_the_server(link)
+    assert isinstance(consumer, NatsConsumer)
+    link.unlisten(consumer._sid)
+    await link.barrier()
+    await log.append("ev.a", b"1")  # finds nobody who listens: the broker forgets the request without a word
+    link._listen(consumer._sid, consumer._inbox)
+    await link.barrier()
+    consumer._alive -= 60
+    await until(lambda: seen == [b"1"])
+    await consumer.stop()
+
+
+async def test_credentials_may_be_refused_for_a_while(server: EmbeddedServer, link: Link) -> None:
+    log = await a_log(server, link)
+    conf = server.folder / "server.conf"
+    text = conf.read_text()
+    conf.write_text(text.replace(server.token, "another"))
+    os.kill(server.pid, signal.SIGHUP)
+    await until(lambda: not log.connected())
+    pending = log.append("ev.a", b"1", id="1")
+    await asyncio.sleep(0.5)
+    conf.write_text(text)
+    os.kill(server.pid, signal.SIGHUP)
+    assert await pending > 0
+    assert log.connected()
 
 
 async def test_without_an_id_an_unknown_outcome_is_said_to_be_unknown(server: EmbeddedServer, link: Link) -> None:

@@ -26,6 +26,7 @@ MARKER = "Nats-Marker-Reason"
 WRONG_SEQUENCE = frozenset({10071, 10164})
 OVERSIZE = frozenset({10054, 10097})
 DUPLICATE_IN_BATCH = 10201
+TRY_AGAIN = frozenset({10008, 10176, 10210})  # starting up; a batch torn by a lost connection; too many batches
 NO_MESSAGE = 10037
 
 
@@ -68,7 +69,7 @@ def refused(fault: Fault) -> Exception | None:
         return Conflict(fault.description)
     if fault.err_code in OVERSIZE:
         return TooLarge(fault.description)
-    if fault.code == 429 or fault.err_code == 10008:  # too many at once; starting up
+    if fault.code == 429 or fault.err_code in TRY_AGAIN:
         return None
     return LogUnavailable(f"NATS refuses to store: {fault.description}")
 

@@ -1,4 +1,4 @@
-"""A link with its own hot path on nats-py's connection: 2 to 8 times nats-py's throughput (tests/benchmarks/bench_log.py).
+"""A link with its own hot path on nats-py's connection; tests/benchmarks/bench_log.py has what it gains.
 
 nats-py keeps what is hard to get right (handshake, TLS, credentials, discovery, reconnecting); we replace its parser by one that hands
 messages of our own subscriptions to plain functions, and write whatever one turn of the event loop produced in one piece. This touches
@@ -113,10 +113,10 @@ class FastLink(Link):
     def __init__(self) -> None:
         self._receivers: dict[bytes, Receive] = {}
         self._out: list[bytes] = []
+        self._out_size = 0
         super().__init__()
 
     def prepare(self, client: Client) -> None:
-        self._out.clear()
         client._ps = Parser(client, self._receivers)  # type: ignore[assignment]  # the same two methods
 
     def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None:
@@ -131,9 +131,10 @@ class FastLink(Link):
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out += pieces
+        self._out_size += sum(map(len, pieces))
 
     def _flush(self) -> None:
-        out, self._out = self._out, []
+        out, self._out, self._out_size = self._out, [], 0
         client: Any = self._client
         if out and self.up and client.is_connected and client._transport:
             client._transport.write(b"".join(out))
@@ -141,7 +142,7 @@ class FastLink(Link):
     def _unsent(self) -> int:
         client: Any = self._client
         writer = getattr(client._transport, "_io_writer", None)
-        return sum(map(len, self._out)) + (writer.transport.get_write_buffer_size() if writer is not None else 0)
+        return self._out_size + (writer.transport.get_write_buffer_size() if writer is not None else 0)
 
     def listen(self, subject: str, receive: Receive) -> int:
         sid = super().listen(subject, receive)
@@ -159,6 +160,7 @@ class FastLink(Link):
         self._write(f"UNSUB {FIRST_SID + sid}\r\n".encode())
 
     def _relisten(self, *, new_client: bool) -> None:
-        self._out.clear()
+        self._out.clear()  # meant for the connection before; whoever asked was told that it is lost
+        self._out_size = 0
         for sid, (subject, _) in self._listening.items():
             self._listen(sid, subject)

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 
 from nats.aio.client import Client
 
-from motia_runtime.nats.wire import NO_HEAD, Head
+from motia_runtime.nats.wire import NO_HEAD, Head, encode_head
 from motia_runtime.ports import LogUnavailable
 
 LOG = logging.getLogger("motia.nats")
@@ -203,7 +203,8 @@ class Link(ABC):
         timeout: float = TIMEOUT,
         many: bool = False,
     ) -> None:
-        """Request; `answer` is called once, or with `many` until it returns true or gets a negative status. Never raises."""
+        """Request; `answer` is called once, or with `many` until it returns true or gets a negative status. Raises
+        nothing but `InvalidHeader`."""
         size = len(data) + 128
         ask = Ask(subject, data, head, answer, self._loop.time() + timeout, many, size)
         if self._closing:
@@ -211,9 +212,11 @@ class Link(ABC):
         elif self._unanswered > MAX_UNANSWERED:
             self._loop.call_soon(answer, BUSY, NO_HEAD, b"")
         elif self.up:
-            self._unanswered += size
             self._start(ask)
+            self._unanswered += size
         else:
+            if head:
+                encode_head(head)  # a bad one is refused now, not when the connection is back
             self._unanswered += size
             self._waiting.append(ask)
             self._arm()
@@ -221,8 +224,8 @@ class Link(ABC):
     def _start(self, ask: Ask) -> None:
         self._token += 1
         token = str(self._token)
-        self._asks[token] = ask
         self._send(ask.subject, self._replies + token, ask.head, ask.data)
+        self._asks[token] = ask
         self._arm()
 
     async def request(

@@ -20,7 +20,6 @@ from motia_runtime.nats.link import Link, problem
 from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reads import Reader, patiently
 from motia_runtime.nats.streams import Layout
-from motia_runtime.nats.wire import encode_head
 from motia_runtime.ports import Backlog, Consumer, Delivery, Entry, Headers, LogUnavailable, Record, TooLarge
 from motia_spec.model import Nats
 
@@ -55,7 +54,7 @@ class NatsLog:
         self._prefix = nats.prefix
         self._ack_wait = ack_wait
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
-        self._batches = Batches(link)
+        self._batches = Batches(link, self._layout.stream("st"))
         self._loop = asyncio.get_running_loop()
         self._us = secrets.token_hex(6)
         self._written = 0
@@ -121,7 +120,7 @@ class NatsLog:
                 head = self._head(e.headers, e.id, e.expect, e.ttl) or {}
                 head.pop(WRITE, None)  # the batch gives every message an id
                 messages.append((self._wire(e.subject)[1], e.data, head))
-            await self._batches.commit(self._layout.stream("st"), messages)
+            await self._batches.commit(messages)
 
     def note(self, subject: str, data: bytes) -> None:
         if len(data) <= self.max_size:
@@ -133,10 +132,7 @@ class NatsLog:
     def _head(
         self, headers: Headers | None, id: str | None, expect: int | None, ttl: float | None
     ) -> dict[str, str] | None:
-        head: dict[str, str] = {}
-        if headers:
-            encode_head(headers)  # raises here rather than when the connection comes back
-            head.update(headers)
+        head = dict(headers) if headers else {}
         if id is not None:
             head[MSG_ID] = id
         if expect is not None:
@@ -150,9 +146,12 @@ class NatsLog:
         return head or None
 
     def _check_size(self, data: bytes, headers: Headers | None) -> None:
-        size = len(data) + sum(len(name) + len(value.encode()) + 4 for name, value in (headers or {}).items())
-        if size > self.max_size:
-            raise TooLarge(f"a record of {size:,} bytes is larger than the {self.max_size:,} that the broker takes")
+        size, most = len(data), self._link.client.max_payload - RESERVE
+        if headers:
+            for name, value in headers.items():
+                size += len(name) + (len(value) if value.isascii() else len(value.encode())) + 4
+        if size > most:
+            raise TooLarge(f"a record of {size:,} bytes is larger than the {most:,} that the broker takes")
 
     def _unique(self, id: str | None) -> str:
         return secrets.token_hex(12) if id is None else sha256(id.encode()).hexdigest()[:32]
