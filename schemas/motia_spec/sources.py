@@ -11,7 +11,7 @@ class Sources:
 
     def add(self, file: str, text: str) -> list[str]:
         """Keep the text of `file`; its lines, without line ends."""
-        lines = [line.removesuffix("\r") for line in text.split("\n")]
+        lines = text.replace("\r\n", "\n").split("\n")
         self._lines[file] = lines
         return lines
 

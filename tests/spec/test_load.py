@@ -197,7 +197,7 @@ def test_variables(load: Load, text: str, value: object) -> None:
     environ = {"A": "one", "N": "3000", "T": "true", "EMPTY": "", "ZERO": "007", "FLOAT": "1.5", "CODE": "${A}"}
     result = plain(load(f'description: "{text}"', {}, environ))
     assert result == {"description": value}
-    assert type(result["description"]) is type(value)  # type: ignore[index]  # a map
+    assert type(result["description"]) is type(value)
 
 
 @pytest.mark.parametrize(
