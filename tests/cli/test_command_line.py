@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -159,6 +160,8 @@ def test_explain() -> None:
     assert one.exit_code == 0
     assert one.stdout.startswith("M001 ")
     assert "For example:" in one.stdout
+    codes = json.loads(run("explain", "--json").stdout)
+    assert json.loads(run("explain", "M001", "--json").stdout) == codes[0]
     wrong = run("explain", "M01")
     assert wrong.exit_code == 2
     assert "did you mean" in wrong.stderr
