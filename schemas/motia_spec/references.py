@@ -9,15 +9,16 @@ from __future__ import annotations
 import os
 import posixpath
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from urllib.parse import unquote
 
+from motia_spec import suggest
 from motia_spec.diagnostics import Diagnostic, error
 from motia_spec.keywords import is_schema
 from motia_spec.node import ListNode, MapNode, Node, ScalarNode
 from motia_spec.place import Place
-from motia_spec.suggest import hint, listing, near
+from motia_spec.suggest import listing
 from motia_spec.tree import escape, unescape
 
 Read = Callable[[str], tuple[Node | None, list[Diagnostic]]]  # a file's tree, by its path relative to the root
@@ -99,6 +100,7 @@ class References:
         self._read = read
         self._files: dict[str, Document | None] = {}
         self.diagnostics: list[Diagnostic] = []  # of reading files
+        self._hints = 200  # that are still worth their time
         self.named: dict[str, Document] = {}
         for name, _, node in named.items() if named else ():
             self.named[name] = Document(
@@ -136,7 +138,7 @@ class References:
                         "M203",
                         place,
                         f"$ref {ref!r}: there is no $anchor {fragment!r} in {document.file}; it has: {known}",
-                        hint=hint(fragment, document.anchors),
+                        hint=self._hint(fragment, document.anchors),
                     )
                 )
             tokens = found
@@ -159,19 +161,23 @@ class References:
             raise Fault(error("M203", place, f"$ref {ref!r} leads to {node.place}, where there is no schema"))
         return Target(document, tokens, node)
 
+    def _hint(self, name: str, known: Iterable[str], otherwise: str = "") -> str:
+        self._hints -= 1
+        return suggest.hint(name, known, otherwise) if self._hints > 0 else otherwise
+
     def _missing_name(self, ref: str, name: str, place: Place) -> Diagnostic:
         known = f"schemas has: {listing(self.named)}"
         return error(
             "M203",
             place,
             f"$ref {ref!r}: there is no schema {name!r}; {known}",
-            hint=hint(name, self.named, f"describe {name} under schemas"),
+            hint=self._hint(name, self.named, f"describe {name} under schemas"),
         )
 
     def _missing_member(self, ref: str, node: Node, token: str, document: Document, place: Place) -> Diagnostic:
         known = list(node.entries) if isinstance(node, MapNode) else []
         where = document.name if document.in_spec else document.file
-        advice = hint(token, known)
+        advice = self._hint(token, known)
         if document.in_spec and node is document.root and self.named:
             last = ref.rpartition("/")[2]
             advice = (
@@ -248,7 +254,7 @@ class References:
             names = os.listdir(os.path.join(self._root, folder))
         except OSError:
             return f"there is no folder {folder}" if folder else ""
-        found = near(posixpath.basename(path), names[:10_000])
+        found = suggest.near(posixpath.basename(path), names[:10_000])
         return f'did you mean "{posixpath.join(folder, found)}"?' if found else ""
 
 

@@ -23,6 +23,8 @@ from motia_spec.references import Document, Fault, Read, References, Target
 from motia_spec.tree import escape
 
 MOST_NODES = 200_000  # values in all schemas together
+MOST_FAULTS = 200  # references that lead nowhere and are reported
+MOST_TOGETHER = 10_000  # schemas that apply to the same value, through $ref, allOf, anyOf, ...
 
 _DUNDER = re.compile(r"__\w+__", re.ASCII)
 
@@ -49,6 +51,7 @@ class Schemas:
         self._waiting: deque[tuple[str, Target]] = deque()
         self._in_place: dict[str, list[tuple[str, Place]]] = {}  # key -> keys whose schemas apply to the same value
         self._nodes = 0
+        self._faults = 0  # references that lead nowhere
 
     def named(self) -> dict[str, Schema]:
         """The `schemas:` section. First of all calls, since it gives the names away."""
@@ -173,10 +176,13 @@ class Schemas:
     def _reference(self, value: Node, document: Document, owner: str | None) -> str:
         """The canonical form of a `$ref`; its target gets a key and waits to be lowered."""
         ref = str(value.plain())
+        if self._faults >= MOST_FAULTS:
+            return "#"  # nobody reads more of them, and each costs a search for what was meant
         try:
             target = self.references.resolve(ref, value.place, document)
         except Fault as fault:
             self._found.append(fault.diagnostic)
+            self._faults += 1
             return "#"
         key = self._keys.get(target.key)
         if key is None:
@@ -272,34 +278,42 @@ class Schemas:
             )
 
     def _cycles(self) -> None:
-        """References that only lead back to themselves describe nothing: A is B, B is A."""
-        done: set[str] = set()
+        """References that only lead back to themselves describe nothing: A is B, B is A. References that fan out again and again,
+        as A is one of B and B, B one of C and C, take exponential time."""
+        costs: dict[str, int] = {}  # of what is done: schemas that apply to one value, each as often as it is reached
         for start in self._in_place:
-            path: list[str] = []
+            path: dict[str, None] = {}  # ordered, and quick to ask
             stack: list[tuple[str, int]] = [(start, 0)]
             while stack:
                 key, index = stack.pop()
                 if index == 0:
-                    if key in done:
+                    if key in costs:
                         continue
-                    path.append(key)
+                    path[key] = None
                 onward = self._in_place.get(key, [])
                 if index == len(onward):
-                    done.add(key)
-                    path.pop()
+                    costs[key] = 1 + sum(costs.get(other, 0) for other, _ in onward)
+                    if costs[key] > MOST_TOGETHER and all(costs.get(other, 0) <= MOST_TOGETHER for other, _ in onward):
+                        message = f"more than {MOST_TOGETHER:,} schemas would be tried on one value of {key}"
+                        self._error("M214", onward[0][1], message, hint="refer to a schema once, not from every branch")
+                    del path[key]
                     continue
                 stack.append((key, index + 1))
                 following, place = onward[index]
                 if following in path:
-                    round_trip = [*path[path.index(following) :], following]
-                    self._error(
-                        "M204",
-                        place,
-                        f"the reference goes round in a circle and describes nothing: {' -> '.join(round_trip)}",
-                        hint="describe one of them",
-                    )
-                elif following not in done:
+                    keys = list(path)
+                    self._circle([*keys[keys.index(following) :], following], place)
+                elif following not in costs:
                     stack.append((following, 0))
+
+    def _circle(self, keys: list[str], place: Place) -> None:
+        shown = keys if len(keys) <= 10 else [*keys[:8], "...", keys[-1]]
+        self._error(
+            "M204",
+            place,
+            f"the reference goes round in a circle and describes nothing: {' -> '.join(shown)}",
+            hint="describe one of them",
+        )
 
     def _error(self, code: str, place: Place, message: str, hint: str = "") -> None:
         self._found.append(error(code, place, message, hint=hint))

@@ -1,5 +1,9 @@
 """What can be said of a JSON Schema without running it: the types it allows, the properties it has, and whether one value or another
-schema's values can never fit. Everything here errs towards "may fit": a complaint is a proof."""
+schema's values can never fit. Everything here errs towards "may fit": a complaint is a proof.
+
+Schemas may refer to each other so that walking all ways through them takes exponential time; each question about a schema is therefore
+answered once and remembered.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,11 @@ from motia_spec.keywords import TYPES
 from motia_spec.node import JSON
 from motia_spec.tree import unescape
 
-Defs = Mapping[str, JSON]
-
-_DEEP = 16  # references and combinations followed
+_DEEP = 32  # properties in properties that are compared
 _TEMPLATE = re.compile(r"\{[^{}]+\}")
 _ALL = frozenset(TYPES)
+
+Missing = tuple[str, list[str]] | None
 
 
 class Members(msgspec.Struct):
@@ -29,139 +33,182 @@ class Members(msgspec.Struct):
     open: bool = False  # others are described or expressly allowed
 
 
-def parts(schema: JSON, defs: Defs, depth: int = 0) -> list[dict[str, JSON]]:
-    """The schemas that all apply to the same value: itself, what it refers to, and its allOf."""
-    if not isinstance(schema, dict) or depth > _DEEP:
-        return []
-    found = [schema]
-    ref = schema.get("$ref")
-    if isinstance(ref, str) and ref.startswith("#/$defs/"):
-        found += parts(defs.get(unescape(ref.removeprefix("#/$defs/"))), defs, depth + 1)
-    both = schema.get("allOf")
-    for part in both if isinstance(both, list) else []:
-        found += parts(part, defs, depth + 1)
-    return found
+class Shapes:
+    """Answers for the schemas of one project, which must not change meanwhile: they are told apart by identity."""
 
+    def __init__(self, defs: Mapping[str, JSON]) -> None:
+        self._defs = defs
+        self._types: dict[int, frozenset[str]] = {}
+        self._members: dict[int, Members] = {}
+        self._missing: dict[tuple[int, tuple[str, ...]], Missing] = {}
+        self._conflicts: dict[tuple[int, int], str | None] = {}
 
-def types(schema: JSON, defs: Defs, depth: int = 0) -> frozenset[str]:
-    """The types a value may have. An integer counts as a number too."""
-    if schema is False:
-        return frozenset()
-    allowed = _ALL
-    if depth > _DEEP:
+    def types(self, schema: JSON) -> frozenset[str]:
+        """The types a value may have. An integer counts as a number too."""
+        if not isinstance(schema, dict):
+            return frozenset() if schema is False else _ALL
+        known = self._types.get(id(schema))
+        if known is not None:
+            return known
+        self._types[id(schema)] = _ALL  # while it is being answered: a schema within itself says nothing new
+        allowed = _ALL
+        for part in self._parts(schema):
+            wanted = part.get("type")
+            if wanted is not None:
+                names = {str(name) for name in (wanted if isinstance(wanted, list) else [wanted])}
+                allowed &= names | ({"integer"} if "number" in names else set())
+            values = _values(part)
+            if values is not None:
+                allowed &= frozenset[str]().union(*(kinds(value) for value in values))
+            for keyword in ("anyOf", "oneOf"):
+                branches = part.get(keyword)
+                if isinstance(branches, list):
+                    allowed &= frozenset[str]().union(*(self.types(branch) for branch in branches))
+        self._types[id(schema)] = allowed
         return allowed
-    for part in parts(schema, defs):
-        wanted = part.get("type")
-        if wanted is not None:
-            names = {str(name) for name in (wanted if isinstance(wanted, list) else [wanted])}
-            allowed &= names | ({"integer"} if "number" in names else set())
-        values = _values(part)
-        if values is not None:
-            allowed &= frozenset[str]().union(*(kinds(value) for value in values))
-        for keyword in ("anyOf", "oneOf"):
-            branches = part.get(keyword)
-            if isinstance(branches, list):
-                allowed &= frozenset[str]().union(*(types(branch, defs, depth + 1) for branch in branches))
-    return allowed
 
+    def members(self, schema: JSON) -> Members:
+        found = self._members.get(id(schema))
+        if found is not None:
+            return found
+        found = self._members[id(schema)] = Members({}, set())
+        for part in self._parts(schema):
+            properties = part.get("properties")
+            if isinstance(properties, dict):
+                for name, inner in properties.items():
+                    found.properties.setdefault(name, inner)
+            required = part.get("required")
+            found.required |= {str(name) for name in required} if isinstance(required, list) else set()
+            closed = part.get("additionalProperties") is False or part.get("unevaluatedProperties") is False
+            found.closed = found.closed or closed
+            if part.get("additionalProperties", False) is not False or "patternProperties" in part:
+                found.open = True
+            if part.keys() & {"anyOf", "oneOf", "if", "then", "else", "patternProperties", "dependentSchemas"}:
+                found.sure = False
+        return found
 
-def members(schema: JSON, defs: Defs) -> Members:
-    found = Members({}, set())
-    for part in parts(schema, defs):
-        properties = part.get("properties")
-        if isinstance(properties, dict):
-            for name, inner in properties.items():
-                found.properties.setdefault(name, inner)
-        required = part.get("required")
-        found.required |= {str(name) for name in required} if isinstance(required, list) else set()
-        found.closed = (
-            found.closed or part.get("additionalProperties") is False or part.get("unevaluatedProperties") is False
-        )
-        if part.get("additionalProperties", False) is not False or "patternProperties" in part:
-            found.open = True
-        if part.keys() & {"anyOf", "oneOf", "if", "then", "else", "patternProperties", "dependentSchemas"}:
-            found.sure = False
-    return found
+    def missing(self, schema: JSON, path: Sequence[str]) -> Missing:
+        """(the name that is not there, the names that are) when no value of the schema has the path; None when one may have it."""
+        if not path:
+            return None
+        key = (id(schema), tuple(path))
+        if key not in self._missing:
+            self._missing[key] = None  # while it is being answered
+            self._missing[key] = self._find_missing(schema, path)
+        return self._missing[key]
 
+    def _find_missing(self, schema: JSON, path: Sequence[str]) -> Missing:
+        if "object" not in self.types(schema):
+            return path[0], []
+        found = self.members(schema)
+        if path[0] in found.properties:
+            return self.missing(found.properties[path[0]], path[1:])
+        branches = self._branches(schema)
+        if found.open or (not found.properties and not found.closed and not branches):
+            return None
+        faults = [self.missing(branch, path) for branch in branches]
+        if None in faults:
+            return None
+        names = {fault[0] for fault in faults if fault}
+        name = names.pop() if len(names) == 1 else path[0]  # deeper down, when all branches agree
+        return name, sorted({*found.properties, *(known for fault in faults if fault for known in fault[1])})
 
-def missing(schema: JSON, path: Sequence[str], defs: Defs, depth: int = 0) -> tuple[str, list[str]] | None:
-    """(the name that is not there, the names that are) when no value of the schema has the path; None when one may have it."""
-    if not path or depth > _DEEP:
+    def conflict(self, source: JSON, target: JSON) -> str | None:
+        """Why no value of `source` fits `target`, or None when one may."""
+        key = (id(source), id(target))
+        if key not in self._conflicts:
+            self._conflicts[key] = None  # while it is being answered
+            self._conflicts[key] = self._find_conflict(source, target)
+        return self._conflicts[key]
+
+    def _find_conflict(self, source: JSON, target: JSON) -> str | None:
+        given, wanted = self.types(source), self.types(target)
+        if not given & wanted:
+            return f"it is {_spell(given)}, and the topic takes {_spell(wanted)}"
+        ours, theirs = self._choices(source), self._choices(target)
+        if ours is not None and theirs is not None and not any(_among(value, theirs) for value in ours):
+            return f"it is one of {_list(ours)}, and the topic takes {_list(theirs)}"
+        if given & wanted != {"object"}:  # other types fit, whatever the properties
+            return None
+        one, other = self.members(source), self.members(target)
+        for name in sorted(other.required - set(one.properties)):
+            if one.closed and one.sure:
+                return f"the topic requires {name!r}, which it never has"
+        for name in sorted(one.required - set(other.properties)):
+            if other.closed and other.sure:
+                return f"it always has {name!r}, which the topic refuses"
+        for name in sorted((one.required | other.required) & set(one.properties) & set(other.properties)):
+            reason = self.conflict(one.properties[name], other.properties[name])
+            if reason is not None:
+                return f"in {name!r}: {reason}"
         return None
-    if "object" not in types(schema, defs):
-        return path[0], []
-    found = members(schema, defs)
-    if path[0] in found.properties:
-        return missing(found.properties[path[0]], path[1:], defs, depth + 1)
-    branches = _branches(schema, defs)
-    if found.open or (not found.properties and not found.closed and not branches):
+
+    def refused(self, value: JSON, schema: JSON, *, templates: bool = False, depth: int = 0) -> str | None:
+        """Why a literal can't fit, or None when it may. With `templates`, strings with {…} in them may become anything."""
+        if depth > _DEEP or (templates and isinstance(value, str) and _TEMPLATE.search(value)):
+            return None
+        wanted = self.types(schema)
+        if not kinds(value) & wanted:
+            return f"it is {_spell(kinds(value))}, and the schema takes {_spell(wanted)}"
+        choices = self._choices(schema)
+        if choices is not None and not isinstance(value, dict | list) and not _among(value, choices):
+            return f"it is {value!r}, and the schema takes {_list(choices)}"
+        if isinstance(value, list):
+            for part in self._parts(schema):
+                if "items" in part and "prefixItems" not in part:
+                    for index, item in enumerate(value):
+                        reason = self.refused(item, part["items"], templates=templates, depth=depth + 1)
+                        if reason is not None:
+                            return f"in item {index}: {reason}"
+        if isinstance(value, dict):
+            return self._refused_object(value, schema, templates, depth)
         return None
-    faults = [missing(branch, path, defs, depth + 1) for branch in branches]
-    if None in faults:
+
+    def _refused_object(self, value: dict[str, JSON], schema: JSON, templates: bool, depth: int) -> str | None:
+        found = self.members(schema)
+        for name in sorted(found.required - set(value)):
+            return f"it lacks {name!r}, which is required"
+        for name in sorted(set(value) - set(found.properties)):
+            if found.closed and found.sure:
+                return f"it has {name!r}, which is not among {', '.join(sorted(found.properties)) or 'none'}"
+        for name in sorted(set(value) & set(found.properties)):
+            reason = self.refused(value[name], found.properties[name], templates=templates, depth=depth + 1)
+            if reason is not None:
+                return f"in {name!r}: {reason}"
         return None
-    return path[0], sorted({*found.properties, *(name for fault in faults if fault for name in fault[1])})
 
+    def _parts(self, schema: JSON) -> list[dict[str, JSON]]:
+        """The schemas that all apply to the same value: itself, what it refers to, and its allOf. Each once."""
+        found: dict[int, dict[str, JSON]] = {}
+        waiting = [schema]
+        while waiting:
+            part = waiting.pop()
+            if not isinstance(part, dict) or id(part) in found:
+                continue
+            found[id(part)] = part
+            both = part.get("allOf")
+            waiting += reversed(both) if isinstance(both, list) else []
+            ref = part.get("$ref")
+            if isinstance(ref, str):
+                waiting.append(self._defs.get(unescape(ref.removeprefix("#/$defs/"))))
+        return list(found.values())
 
-def conflict(source: JSON, target: JSON, defs: Defs, depth: int = 0) -> str | None:
-    """Why no value of `source` fits `target`, or None when one may."""
-    if depth > _DEEP:
+    def _branches(self, schema: JSON) -> list[JSON]:
+        found: list[JSON] = []
+        for part in self._parts(schema):
+            for keyword in ("anyOf", "oneOf"):
+                branches = part.get(keyword)
+                found += branches if isinstance(branches, list) else []
+            found += [part[keyword] for keyword in ("then", "else") if keyword in part]
+        return found
+
+    def _choices(self, schema: JSON) -> list[JSON] | None:
+        """The only values that fit, when const or enum says so."""
+        for part in self._parts(schema):
+            values = _values(part)
+            if values is not None:
+                return values
         return None
-    given, wanted = types(source, defs), types(target, defs)
-    if not given & wanted:
-        return f"it is {_spell(given)}, and the topic takes {_spell(wanted)}"
-    ours, theirs = _choices(source, defs), _choices(target, defs)
-    if ours is not None and theirs is not None and not any(value in theirs for value in ours):
-        return f"it is one of {_list(ours)}, and the topic takes {_list(theirs)}"
-    if given & wanted != {"object"}:
-        return None
-    one, other = members(source, defs), members(target, defs)
-    for name in sorted(other.required - set(one.properties)):
-        if one.closed and one.sure:
-            return f"the topic requires {name!r}, which it never has"
-    for name in sorted(one.required - set(other.properties)):
-        if other.closed and other.sure:
-            return f"it always has {name!r}, which the topic refuses"
-    for name in sorted((one.required | other.required) & set(one.properties) & set(other.properties)):
-        reason = conflict(one.properties[name], other.properties[name], defs, depth + 1)
-        if reason is not None:
-            return f"in {name!r}: {reason}"
-    return None
-
-
-def refused(value: JSON, schema: JSON, defs: Defs, depth: int = 0) -> str | None:
-    """Why a literal can't fit, or None when it may. Strings with {…} in them are templates and may become anything."""
-    if depth > _DEEP or (isinstance(value, str) and _TEMPLATE.search(value)):
-        return None
-    wanted = types(schema, defs)
-    if not kinds(value) & wanted:
-        return f"it is {_spell(kinds(value))}, and the schema takes {_spell(wanted)}"
-    choices = _choices(schema, defs)
-    if choices is not None and not isinstance(value, dict | list) and value not in choices:
-        return f"it is {value!r}, and the schema takes {_list(choices)}"
-    if isinstance(value, list):
-        for part in parts(schema, defs):
-            if "items" in part and "prefixItems" not in part:
-                for index, item in enumerate(value):
-                    reason = refused(item, part["items"], defs, depth + 1)
-                    if reason is not None:
-                        return f"in item {index}: {reason}"
-    if isinstance(value, dict):
-        return _refused_object(value, schema, defs, depth)
-    return None
-
-
-def _refused_object(value: dict[str, JSON], schema: JSON, defs: Defs, depth: int) -> str | None:
-    found = members(schema, defs)
-    for name in sorted(found.required - set(value)):
-        return f"it lacks {name!r}, which is required"
-    for name in sorted(set(value) - set(found.properties)):
-        if found.closed and found.sure:
-            return f"it has {name!r}, which is not among {', '.join(sorted(found.properties)) or 'none'}"
-    for name in sorted(set(value) & set(found.properties)):
-        reason = refused(value[name], found.properties[name], defs, depth + 1)
-        if reason is not None:
-            return f"in {name!r}: {reason}"
-    return None
 
 
 def kinds(value: JSON) -> frozenset[str]:
@@ -179,16 +226,6 @@ def kinds(value: JSON) -> frozenset[str]:
     return frozenset({"array"}) if isinstance(value, list) else frozenset({"object"})
 
 
-def _branches(schema: JSON, defs: Defs) -> list[JSON]:
-    found: list[JSON] = []
-    for part in parts(schema, defs):
-        for keyword in ("anyOf", "oneOf"):
-            branches = part.get(keyword)
-            found += branches if isinstance(branches, list) else []
-        found += [part[keyword] for keyword in ("then", "else") if keyword in part]
-    return found
-
-
 def _values(part: dict[str, JSON]) -> list[JSON] | None:
     if "const" in part:
         return [part["const"]]
@@ -196,13 +233,9 @@ def _values(part: dict[str, JSON]) -> list[JSON] | None:
     return values if isinstance(values, list) else None
 
 
-def _choices(schema: JSON, defs: Defs) -> list[JSON] | None:
-    """The only values that fit, when const or enum says so."""
-    for part in parts(schema, defs):
-        values = _values(part)
-        if values is not None:
-            return values
-    return None
+def _among(value: JSON, values: list[JSON]) -> bool:
+    """JSON's equality: true is not 1."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in values)
 
 
 def _spell(names: frozenset[str]) -> str:

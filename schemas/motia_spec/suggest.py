@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-_MANY = 2000  # names; comparing with more takes longer than the hint is worth
+_MANY = 100  # names
 
 
 def near(name: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, or None."""
-    names = sorted(set(known))
-    folded = {other.casefold(): other for other in names}
-    if name.casefold() in folded:
-        return folded[name.casefold()]
-    if len(names) > _MANY:
-        names = [other for other in names if other[:1].casefold() == name[:1].casefold()][:_MANY]
-    found = get_close_matches(name, names, n=1, cutoff=0.6)
+    names = list(known)
+    folded = name.casefold()
+    for other in names:
+        if other.casefold() == folded:
+            return other
+    if len(names) > _MANY:  # comparing with all of them would take longer than the hint is worth
+        names = [n for n in names if abs(len(n) - len(name)) < 3 and (n[:2] == name[:2] or n[-2:] == name[-2:])][:_MANY]
+    found = get_close_matches(name, sorted(set(names)), n=1, cutoff=0.6)
     return found[0] if found else None
 
 

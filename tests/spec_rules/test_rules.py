@@ -35,6 +35,7 @@ def test_an_undeclared_topic(check: Check) -> None:
     assert subscribed.hint == "add it under topics: stock: {}"
     assert (late.place.line, late.path) == (11, "/steps/C/manual/onTimeout/topic")
     assert found.compiled.project is None
+    assert "M302" not in found.codes, "order.paid is only misspelt"
 
 
 def test_topics_with_one_end(check: Check) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from motia_spec.diagnostics import Diagnostic
 from motia_spec.rules import (
     cycle,
@@ -26,10 +28,13 @@ from motia_spec.rules import (
 )
 from motia_spec.rules.base import Checking, Rule
 
-RULES: tuple[Rule, ...] = (
-    undeclared_topic.check,
+MOST_FINDINGS = 200  # of one rule; nobody reads more, and some take a search for what was meant
+
+WIRING: tuple[Rule, ...] = (  # only when every topic is declared: a misspelt one would make its right name look unused
     loose_topic.check,
     unreachable_step.check,
+)
+RULES: tuple[Rule, ...] = (
     cycle.check,
     unfit_payload.check,
     route_clash.check,
@@ -48,15 +53,16 @@ RULES: tuple[Rule, ...] = (
 
 
 def check(checking: Checking, *, handlers: bool = True) -> list[Diagnostic]:
-    """Every finding of every rule, in no order. `handlers`: look at handler files too."""
+    """The findings of every rule, at most MOST_FINDINGS of each, in no order. `handlers`: look at handler files too."""
     found = list(too_many_edges.check(checking))
     if found:
         return found  # the others would walk the graph
-    for rule in RULES:
-        found += rule(checking)
+    found += islice(undeclared_topic.check(checking), MOST_FINDINGS)
+    for rule in RULES if found else (*WIRING, *RULES):
+        found += islice(rule(checking), MOST_FINDINGS)
     if handlers:
-        found += handler_fits.check(checking)
+        found += islice(handler_fits.check(checking), MOST_FINDINGS)
     return found
 
 
-__all__ = ["RULES", "Checking", "Rule", "check"]
+__all__ = ["RULES", "WIRING", "Checking", "Rule", "check"]

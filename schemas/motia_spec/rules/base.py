@@ -10,6 +10,7 @@ from motia_spec.diagnostics import Diagnostic
 from motia_spec.model import Project
 from motia_spec.place import Place
 from motia_spec.schemas import Sample
+from motia_spec.shapes import Shapes
 from motia_spec.sources import Sources
 from motia_spec.tree import Cursor
 
@@ -29,6 +30,10 @@ class Checking:
     @cached_property
     def ends(self) -> graph.Ends:
         return graph.ends(self.project)
+
+    @cached_property
+    def shapes(self) -> Shapes:
+        return Shapes(self.project.defs)
 
     def step(self, name: str) -> Cursor:
         return self.spec.map("steps").map(name)

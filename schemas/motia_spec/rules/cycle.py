@@ -17,7 +17,8 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
         steps = [project.steps[name] for kind, name in part if kind == "step"]
         first = min(steps, key=lambda step: step.place)
         path = _shortest(graph, ("step", first.name), part)
-        names = " -> ".join(name for _, name in path)
+        shown = [name for _, name in path]
+        names = " -> ".join(shown if len(shown) <= 13 else [*shown[:8], "...", *shown[-3:]])
         more = len(steps) - (len(path) - 1) // 2
         yield warning(
             "M305",

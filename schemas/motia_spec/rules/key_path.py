@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from motia_spec import shapes, suggest
+from motia_spec import suggest
 from motia_spec.diagnostics import Diagnostic, error
 from motia_spec.model import EventStep
 from motia_spec.rules.base import Checking
@@ -36,7 +36,7 @@ def _check(checking: Checking, step: EventStep, word: Word) -> Iterator[Diagnost
         topic = project.topics.get(name)
         if topic is None or topic.schema is None:
             continue
-        fault = shapes.missing(topic.schema.value, path, project.defs)
+        fault = checking.shapes.missing(topic.schema.value, path)
         if fault is not None:
             yield error(
                 "M410",

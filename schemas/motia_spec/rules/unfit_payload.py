@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from motia_spec import shapes
 from motia_spec.diagnostics import Diagnostic, error
 from motia_spec.model import NoopStep
 from motia_spec.rules.base import Checking
@@ -18,7 +17,7 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
             topic = project.topics.get(emit.topic)
             if topic is None or topic.schema is None or manual.input is None:
                 continue
-            reason = shapes.conflict(manual.input.value, topic.schema.value, project.defs)
+            reason = checking.shapes.conflict(manual.input.value, topic.schema.value)
             if reason is not None:
                 yield error(
                     "M306",
@@ -31,7 +30,7 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
         late = project.topics.get(manual.on_timeout_topic or "")
         data = at.map("onTimeout")
         if late is not None and late.schema is not None and "data" in data:
-            reason = shapes.refused(manual.on_timeout_data, late.schema.value, project.defs)
+            reason = checking.shapes.refused(manual.on_timeout_data, late.schema.value, templates=True)
             if reason is not None:
                 yield error(
                     "M306",

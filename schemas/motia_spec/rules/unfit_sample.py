@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from motia_spec import shapes
 from motia_spec.diagnostics import Diagnostic, warning
 from motia_spec.node import JSON
 from motia_spec.rules.base import Checking
 from motia_spec.schemas import Sample
+from motia_spec.shapes import Shapes
 
 MOST_SAMPLES = 2_000  # of one project that are held against their schemas
 
@@ -17,9 +17,8 @@ _NOTES = frozenset(["title", "description", "default", "examples", "deprecated",
 
 
 def check(checking: Checking) -> Iterator[Diagnostic]:
-    defs = checking.project.defs
     for sample in checking.samples[:MOST_SAMPLES]:
-        reason = _reason(sample, defs)
+        reason = _reason(sample, checking.project.defs, checking.shapes)
         if reason is not None:
             yield warning(
                 "M215",
@@ -29,26 +28,10 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
             )
 
 
-def _reason(sample: Sample, defs: dict[str, JSON]) -> str | None:
-    if not sample.schema.keys() - _NOTES - {"type", "enum", "const"}:
-        return shapes.refused(sample.value, _bare(sample), defs) if not isinstance(sample.value, str) else _text(sample)
-    return _validate(sample, defs)
-
-
-def _bare(sample: Sample) -> dict[str, JSON]:
-    return {key: value for key, value in sample.schema.items() if key not in _NOTES}
-
-
-def _text(sample: Sample) -> str | None:
-    """Strings by themselves: `shapes.refused` would take {…} in them for a template."""
-    schema = _bare(sample)
-    if "string" not in shapes.types(schema, {}):
-        return "it is string, and the schema takes another type"
-    for keyword in ("enum", "const"):
-        allowed = schema.get(keyword)
-        if keyword in schema and sample.value not in (allowed if isinstance(allowed, list) else [allowed]):
-            return f"it is {sample.value!r}, which {keyword} does not allow"
-    return None
+def _reason(sample: Sample, defs: dict[str, JSON], shapes: Shapes) -> str | None:
+    if sample.schema.keys() - _NOTES - {"type", "enum", "const"} or isinstance(sample.value, list | dict):
+        return _validate(sample, defs)
+    return shapes.refused(sample.value, sample.schema)
 
 
 def _validate(sample: Sample, defs: dict[str, JSON]) -> str | None:
@@ -57,7 +40,8 @@ def _validate(sample: Sample, defs: dict[str, JSON]) -> str | None:
     from referencing import Registry
 
     registry: Registry[Any] = Registry()
-    validator = Draft202012Validator({**_bare(sample), "$defs": defs}, registry=registry)
+    bare = {key: value for key, value in sample.schema.items() if key not in _NOTES}
+    validator = Draft202012Validator({**bare, "$defs": defs}, registry=registry)
     fault = next(iter(validator.iter_errors(sample.value)), None)
     if fault is None:
         return None
