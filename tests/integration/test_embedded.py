@@ -22,9 +22,11 @@ import pytest_asyncio
 from motia_runtime.nats import binary
 from motia_runtime.nats.connect import Settings, Unsupported, connect, mask
 from motia_runtime.nats.embedded import EmbeddedServer, StartFailed, StoreBusy, find_running
+from motia_runtime.nats.fast import FastLink
 from motia_runtime.nats.link import Link
 from motia_runtime.nats.log import NatsLog
 from motia_runtime.nats.pulls import NatsConsumer
+from motia_runtime.nats.plain import PlainLink
 from motia_runtime.nats.reconcile import reconcile
 from motia_runtime.ports import Conflict, Delivery, Entry, LogUnavailable, Record
 from motia_spec.model import Nats, Project
@@ -300,6 +302,43 @@ async def test_without_an_id_an_unknown_outcome_is_said_to_be_unknown(server: Em
     with pytest.raises(LogUnavailable, match="not known"):
         await pending[0]
     assert await pending[1] > 0
+
+
+async def test_what_waits_for_a_broker_that_does_not_keep_up_is_bounded(
+    server: EmbeddedServer, link: Link, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("motia_runtime.nats.link.MAX_UNANSWERED", 1 << 20)
+    log = await a_log(server, link)
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        pending = [log.append("ev.a", b"x" * 10_000, id=f"{n}") for n in range(200)]
+        refused = [future for future in pending if await settled(future)]
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
+    assert 80 < len(refused) < 120
+    assert all("does not keep up" in str(future.exception()) for future in refused)
+    stored = await asyncio.gather(*[future for future in pending if future not in refused])
+    assert len(await log.history("ev.a")) == len(stored) == 200 - len(refused)
+    assert await log.append("ev.a", b"again") > 0
+
+
+async def settled(future: asyncio.Future[int]) -> bool:
+    for _ in range(5):
+        await asyncio.sleep(0)
+    return future.done()
+
+
+async def test_another_version_of_nats_py_is_used_by_its_public_names(
+    server: EmbeddedServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = await connect(server.settings, name="test")
+    assert isinstance(ours, FastLink)
+    await ours.close()
+    monkeypatch.setattr("motia_runtime.nats.fast._NEEDED", ("_renamed_in_some_version",))
+    theirs = await connect(server.settings, name="test")
+    assert isinstance(theirs, PlainLink)
+    assert await (await a_log(server, theirs)).append("ev.a", b"1") == 1
+    await theirs.close()
 
 
 async def test_after_closing_nothing_waits(server: EmbeddedServer, link: Link) -> None:
