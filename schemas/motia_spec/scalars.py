@@ -73,21 +73,17 @@ def key_text(text: str) -> str:
         return value
     if type(value) is int and str(value) == text:
         return text
-    found = "an empty key" if text == "" else f"the key {clip(text)} is read as {kind(value)}, not as text;"
-    raise BadScalar("M017", f"{found} keys are text".replace("; keys", " and keys"), f'quote it: "{clip(text)}":')
+    found = f"the key {clip(text)} reads as {kind(value)}" if text else "an empty key"
+    raise BadScalar("M017", f"{found}; keys are text", f'quote it: "{clip(text)}":')
 
 
-def kind(value: object) -> str:
-    """What a value is, in words: "text", "a number", "a map"."""
+def kind(value: Scalar) -> str:
+    """What a scalar is, in words."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "a boolean"
-    if isinstance(value, str):
-        return "text"
-    if isinstance(value, (int, float)):
-        return "a number"
-    return "a list" if isinstance(value, list) else "a map"
+    return "text" if isinstance(value, str) else "a number"
 
 
 def clip(text: str, width: int = 40) -> str:
