@@ -25,8 +25,8 @@ from motia_runtime.nats.embedded import EmbeddedServer, StartFailed, StoreBusy, 
 from motia_runtime.nats.fast import FastLink
 from motia_runtime.nats.link import Link
 from motia_runtime.nats.log import NatsLog
-from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.plain import PlainLink
+from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reconcile import reconcile
 from motia_runtime.ports import Conflict, Delivery, Entry, LogUnavailable, Record
 from motia_spec.model import Nats, Project
