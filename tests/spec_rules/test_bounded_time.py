@@ -82,6 +82,7 @@ def test_many_misspelt_names(check: Check) -> None:
     with within(20):
         found = check(f"topics:\n{topics}\nsteps:\n{steps}\n")
     assert len(found.all("M301")) == 200, "nobody reads more"
+    assert "the rest is left out" in found.only("M110").message
 
 
 def test_many_dangling_references(check: Check) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import islice
 
 from motia_spec.diagnostics import Diagnostic
@@ -57,12 +58,21 @@ def check(checking: Checking, *, handlers: bool = True) -> list[Diagnostic]:
     found = list(too_many_edges.check(checking))
     if found:
         return found  # the others would walk the graph
-    found += islice(undeclared_topic.check(checking), MOST_FINDINGS)
+    found += _some(undeclared_topic.check(checking))
     for rule in RULES if found else (*WIRING, *RULES):
-        found += islice(rule(checking), MOST_FINDINGS)
+        found += _some(rule(checking))
     if handlers:
-        found += islice(handler_fits.check(checking), MOST_FINDINGS)
+        found += _some(handler_fits.check(checking))
     return found
+
+
+def _some(findings: Iterator[Diagnostic]) -> list[Diagnostic]:
+    """The first findings of a rule; when there are more, a last one says so."""
+    some = list(islice(findings, MOST_FINDINGS + 1))
+    if len(some) > MOST_FINDINGS:
+        message = f"more than {MOST_FINDINGS} findings of one rule; the rest is left out"
+        some[-1] = Diagnostic("M110", some[-1].severity, some[-1].place, message, "mend these first", some[-1].path)
+    return some
 
 
 __all__ = ["RULES", "WIRING", "Checking", "Rule", "check"]
