@@ -137,6 +137,7 @@ class App:
         self._version: Version | None = None
         self._switch: Switch | None = None
         self._server: Server | None = None
+        self._host = ""
 
     @property
     def version(self) -> Version:
@@ -157,7 +158,8 @@ class App:
     async def start(self, project: Project, *, host: str, port: int, find_free: bool) -> None:
         """Raises what `load_version` and `http.server.serve` raise; then nothing runs."""
         version = await self._load(project)
-        self._switch = Switch(version.asgi, Hosts(host, project.server.hosts))
+        self._host = host
+        self._switch = Switch(version.asgi, self._hosts(project))
         # listening comes before consuming: an app that can't serve shall not take events away from one that can
         self._server = await serve(self._switch, host=host, port=port, find_free=find_free)
         try:
@@ -177,7 +179,9 @@ class App:
         await new.engine.start()
         assert self._switch is not None
         self._version = new
-        await asyncio.gather(self._switch.swap(new.asgi, timeout=SWAP_DRAIN), old.engine.stop(SWAP_DRAIN))
+        await asyncio.gather(
+            self._switch.swap(new.asgi, hosts=self._hosts(project), timeout=SWAP_DRAIN), old.engine.stop(SWAP_DRAIN)
+        )
         if both != durables(project):
             await self.broker.fit(project)
 
@@ -187,6 +191,9 @@ class App:
             return
         self._version.engine.running = False  # not ready any more
         await asyncio.gather(self._server.stop(grace), self._version.engine.stop(grace))
+
+    def _hosts(self, project: Project) -> Hosts:
+        return Hosts(self._host, project.server.hosts, project.server.cors.origins if project.server.cors else ())
 
     async def _load(self, project: Project) -> Version:
         pages = await asyncio.to_thread(self._make_pages, project)

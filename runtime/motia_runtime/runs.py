@@ -111,7 +111,7 @@ class Runs:
                 more_logs=ctx.logger.dropped,
             ),
         )
-        if error is not None:
+        if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered
             level = logging.WARNING if outcome == "retry" else logging.ERROR
             fields = {"attempt": ctx.attempt, "outcome": outcome, "error": f"{error.type}: {error.message}"}
             extra = {"motia": {"step": ctx.step, "trace_id": ctx.trace_id, "fields": fields, "stack": error.stack}}

@@ -91,23 +91,23 @@ class StepEndpoint:
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
-        step = self.step.name
+        told = {"motia": {"step": self.step.name, "trace_id": trace_id}}
         if isinstance(error, Problem):
             try:
                 return from_problem(error, trace_id)
             except (TypeError, ValueError) as wrong:
-                log.error("step %s raised a Problem that can't be sent: %s (trace %s)", step, wrong, trace_id)
+                log.error("raised a Problem that can't be sent: %s (trace %s)", wrong, trace_id, extra=told)
         elif isinstance(error, TimeoutError):
-            log.error("step %s took longer than its timeout of %g s (trace %s)", step, self.step.timeout, trace_id)
+            log.error("took longer than its timeout of %g s (trace %s)", self.step.timeout, trace_id, extra=told)
             return problem(504, "The step did not finish in time.", trace_id=trace_id)
         elif isinstance(error, LogUnavailable):
-            log.error("step %s could not store its effects: %s (trace %s)", step, error, trace_id)
+            log.error("could not store its effects: %s (trace %s)", error, trace_id, extra=told)
             detail = "The result could not be stored; nothing was done. Try again."
             return problem(503, detail, trace_id=trace_id, headers=(RETRY_AFTER,))
         elif isinstance(error, ValidationFailed):
-            log.error("step %s failed: a value does not fit its schema: %s (trace %s)", step, error, trace_id)
+            log.error("failed: a value does not fit its schema: %s (trace %s)", error, trace_id, extra=told)
         else:
-            log.error("step %s failed (trace %s)", step, trace_id, exc_info=error)
+            log.error("failed (trace %s)", trace_id, exc_info=error, extra=told)
         return problem(500, "The step failed. The trace id says which run.", trace_id=trace_id)
 
 
