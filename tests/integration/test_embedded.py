@@ -68,6 +68,13 @@ def gone(pid: int) -> bool:
         return True
 
 
+async def freeze(server: EmbeddedServer) -> None:
+    """SIGSTOP, and wait for every thread to have stopped."""
+    os.kill(server.pid, signal.SIGSTOP)
+    tasks = Path(f"/proc/{server.pid}/task")
+    await until(lambda: all((t / "stat").read_text().rpartition(")")[2].split()[0] == "T" for t in tasks.iterdir()))
+
+
 async def crash(server: EmbeddedServer) -> None:
     """kill -9, and wait for the watcher to have it running again."""
     pid = server.pid
@@ -295,7 +302,7 @@ async def test_credentials_may_be_refused_for_a_while(server: EmbeddedServer, li
 
 async def test_without_an_id_an_unknown_outcome_is_said_to_be_unknown(server: EmbeddedServer, link: Link) -> None:
     log = await a_log(server, link)
-    os.kill(server.pid, signal.SIGSTOP)
+    await freeze(server)
     pending = [log.append("ev.a", b"1"), log.append("ev.a", b"2", id="two")]
     await asyncio.sleep(0.05)
     os.kill(server.pid, signal.SIGKILL)
@@ -309,8 +316,8 @@ async def test_what_waits_for_a_broker_that_does_not_keep_up_is_bounded(
 ) -> None:
     monkeypatch.setattr("motia_runtime.nats.link.MAX_UNANSWERED", 1 << 20)
     log = await a_log(server, link)
-    os.kill(server.pid, signal.SIGSTOP)
     try:
+        await freeze(server)
         pending = [log.append("ev.a", b"x" * 10_000, id=f"{n}") for n in range(200)]
         refused = [future for future in pending if await settled(future)]
     finally:
