@@ -157,7 +157,7 @@ def _init(project: Project, types: SchemaTypes, sites: Sites, steps: dict[str, s
             "",
             assignment("__all__", None, Expr("", tuple(exported), "[]")),
             "",
-            assignment("_STEPS", None, Expr("", by_name, "{}")),
+            assignment("_STEPS", text("dict[str, str]"), Expr("", by_name, "{}")),
             "",
             _LAZY,
         ]

@@ -154,8 +154,6 @@ def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Mer
         out.is_map = True
         out.gaps.add("additionalProperties")
     out.is_map |= "patternProperties" in schema
-    for name in _named_in_place(schema, rest):
-        out.properties.setdefault(name, True)
     parts: list[tuple[str, JSON]] = [("allOf", member) for member in schema.get("allOf", ())]
     key = ref_key(schema)
     if key is not None:
@@ -181,6 +179,8 @@ def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Mer
             else:
                 out.properties[name] = described
         out.required += [name for name in inner.required if name not in out.required]
+    for name in _named_in_place(schema, rest) if out.properties else ():
+        out.properties.setdefault(name, True)
     if closed and parts and set(out.properties) != set(schema.get("properties", {})):
         out.gaps.add("additionalProperties")
     elif closed:

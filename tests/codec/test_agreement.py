@@ -1,0 +1,92 @@
+"""Generated types and second tier together accept and reject exactly what the reference validator does."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from json_schemas import AWKWARD, codec, fitting, mutated, plain_values, schemas
+from jsonschema import Draft202012Validator
+from referencing import Registry
+
+from motia_runtime.codec import Codec
+from motia_runtime.handler import ValidationFailed
+from motia_runtime.reference import FORMATS
+
+EXAMPLES = int(os.environ.get("MOTIA_EXAMPLES", "60"))  # drawn schemas; raise it to hunt
+
+
+def reference(schema: Any, defs: Mapping[str, Any]) -> Draft202012Validator:
+    whole = {**schema, "$defs": dict(defs)} if isinstance(schema, dict) else schema
+    return Draft202012Validator(whole, registry=Registry(), format_checker=FORMATS)
+
+
+def accepts(made: Codec, value: Any, *, exact: bool) -> bool:
+    try:
+        decoded = made.decode(json.dumps(value).encode())
+    except ValidationFailed as refused:
+        faults = refused.faults
+    else:
+        faults = []
+        if exact:  # what was decoded can be sent on; with gaps, a property that the type does not hold may be missed
+            made.decode(made.encode(decoded))
+    assert len(faults) <= 20
+    return not faults
+
+
+def agree(schema: Any, defs: Mapping[str, Any], made: Codec, gaps: tuple[str, ...], value: Any) -> None:
+    assert accepts(made, value, exact=not gaps) == reference(schema, defs).is_valid(value), (schema, defs, value)
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_awkward_schemas_agree_with_the_reference(name: str) -> None:
+    schema, defs, expected_gaps = AWKWARD[name]
+    made, gaps = codec(schema, defs)
+    assert set(gaps) == expected_gaps
+    rng = random.Random(name)
+    valid = 0
+    for _ in range(40):
+        value = fitting(schema, defs, rng)
+        for candidate in (value, mutated(value, rng)):
+            agree(schema, defs, made, gaps, candidate)
+            valid += reference(schema, defs).is_valid(candidate)
+    assert valid or name in ("required and closed", "bounds too large")
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schemas(), schemas(), schemas(), st.integers(), st.lists(plain_values(), max_size=4))
+def test_drawn_schemas_agree_with_the_reference(schema: Any, a: Any, b: Any, seed: int, values: list[Any]) -> None:
+    defs = {"A": a, "B": b}
+    if not grounded(schema, defs):
+        return  # $ref: A, A: {$ref: B}, B: {$ref: A} judges nothing; the spec refuses it
+    made, gaps = codec(schema, defs)
+    rng = random.Random(seed)
+    for _ in range(6):
+        value = fitting(schema, defs, rng)
+        values += [value, mutated(value, rng)]
+    for value in values:
+        agree(schema, defs, made, gaps, value)
+
+
+def grounded(schema: Any, defs: Mapping[str, Any]) -> bool:
+    """Does following references in place ever end?"""
+
+    def ends(s: Any, seen: tuple[str, ...]) -> bool:
+        if not isinstance(s, dict):
+            return True
+        key = s["$ref"].removeprefix("#/$defs/") if "$ref" in s else None
+        if key in seen:
+            return False
+        inner = [defs[key]] if key else []
+        below = seen + ((key,) if key else ())
+        parts = [p for k in ("allOf", "anyOf", "oneOf") for p in s.get(k, ())]
+        parts += [s[k] for k in ("not", "if", "then", "else") if k in s] + list(s.get("dependentSchemas", {}).values())
+        return all(ends(p, below) for p in inner) and all(ends(p, seen) for p in parts)
+
+    return all(ends(s, ()) for s in (schema, *defs.values()))
