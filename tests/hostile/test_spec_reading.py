@@ -7,18 +7,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from motia_spec.load import load_spec
 from motia_spec.render import render_text
 from motia_spec.validate import validate_spec
-
-INPUTS: list[dict[str, Any]] = yaml.load(
-    Path(__file__).with_name("spec.yaml").read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-)["inputs"]
+from support.corpus import Entry, corpus, inputs, raw
 
 # What reading and the schema alone can know; the others are references, patterns, paths, schedules: found by the rules.
 FOUND_HERE = {
@@ -31,20 +26,15 @@ FOUND_HERE = {
 }  # fmt: skip
 
 
-def content(case: dict[str, Any]) -> bytes:
-    value = case["payload"] if "payload" in case else eval(case["gen"])
-    return value if isinstance(value, bytes) else str(value).encode()
-
-
-@pytest.mark.parametrize("case", INPUTS, ids=lambda case: case["id"])
-def test_it_is_answered(case: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / "motia.yaml").write_bytes(content(case))
+@inputs("spec")
+def test_it_is_answered(entry: Entry, tmp_path: Path) -> None:
+    (tmp_path / "motia.yaml").write_bytes(raw(entry))
     start = time.process_time()
     loaded = load_spec(tmp_path, {})
     found = loaded.diagnostics + (validate_spec(loaded.node) if loaded.node is not None else [])
     text = render_text(found, loaded.sources)
     assert time.process_time() - start < 2
-    expected = FOUND_HERE.get(case["id"])
+    expected = FOUND_HERE.get(entry["id"])
     assert {d.code for d in found} == ({expected} if expected else set())
     assert all(d.place.line >= 1 and d.place.column >= 1 and d.place.width >= 1 for d in found)
     assert "Traceback" not in text
@@ -53,8 +43,8 @@ def test_it_is_answered(case: dict[str, Any], tmp_path: Path) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is measured as Linux counts it")
 def test_all_of_it_in_bounded_memory(tmp_path: Path) -> None:
     """The peak of one process that reads the whole corpus, one after the other."""
-    for case in INPUTS:
-        (tmp_path / f"{case['id']}.yaml").write_bytes(content(case))
+    for entry in corpus()["spec"]:
+        (tmp_path / f"{entry['id']}.yaml").write_bytes(raw(entry))
     program = (
         "import pathlib, resource, sys\n"
         "from motia_spec.load import load_spec\n"
