@@ -1,19 +1,24 @@
 """A drawing as Graphviz DOT. Looks are decided here: one shape and one hue per kind, on a light ground of its own.
 
-User text enters DOT only through `_html`, inside HTML-like labels, and ids only through `_id`. No attribute that Graphviz
-follows (URL, href, image, tooltip) is ever written.
+User text enters DOT only through `_html`, inside HTML-like labels, and ids only through `_id`: the `graphviz` package quotes, but takes
+backslashes, `<...>` and the `:` of an edge's end as they come. No attribute that Graphviz follows (URL, href, image, tooltip) is ever written.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import msgspec
 
-from motia_generator.drawing import LINE_LIMIT, NAME_LIMIT, Arrow, Box, BoxKind, Drawing, Group, shown
+from motia_generator.drawing import LINE_LIMIT, NAME_LIMIT, Arrow, Box, BoxKind, Drawing, shown
 
-FACE = 'fontname="Helvetica"'  # `render` gives SVG another measure
+if TYPE_CHECKING:
+    from graphviz import Digraph
+
+FONT = "Helvetica"
+FACE = f"fontname={FONT}"  # as it stands in the DOT; `render` gives SVG another measure
 INK, MUTED, EDGE = "#0f172a", "#64748b", "#64748b"
 
 
@@ -39,95 +44,78 @@ LOOKS: dict[BoxKind, Look] = {
 }
 OUTSIDE = Look("box", "filled,rounded,dashed", "#fafafa", "#a1a1aa", "#71717a")
 ARROWS = {
-    "event": f'color="{EDGE}"',
-    "virtual": 'color="#a1a1aa", fontcolor="#8b8b94", style=dotted, arrowhead=vee',
-    "state": 'color="#a78bfa", fontcolor="#6d28d9", penwidth=1',
-    "stream": 'color="#22b8cf", fontcolor="#0e7490", penwidth=1',
+    "event": {"color": EDGE},
+    "virtual": {"color": "#a1a1aa", "fontcolor": "#8b8b94", "style": "dotted", "arrowhead": "vee"},
+    "state": {"color": "#a78bfa", "fontcolor": "#6d28d9", "penwidth": "1"},
+    "stream": {"color": "#22b8cf", "fontcolor": "#0e7490", "penwidth": "1"},
 }
 BADGES = {"TS": ("#3178c6", "#ffffff"), "JS": ("#f7df1e", "#1f2937")}
 
-HEAD = f"""\
-digraph {{
-  graph [rankdir=LR, bgcolor="#fbfcfe", pad=0.3, nodesep=0.35, ranksep=0.65, splines=spline, {FACE}, labelloc=t, labeljust=l]
-  node [{FACE}, fontsize=13, fontcolor="{INK}", penwidth=1.5]
-  edge [{FACE}, fontsize=10, fontcolor="#475569", penwidth=1.3, arrowsize=0.75]
-"""
+GRAPH = {
+    "rankdir": "LR", "bgcolor": "#fbfcfe", "pad": "0.3", "nodesep": "0.35", "ranksep": "0.65", "splines": "spline",
+    "fontname": FONT, "labelloc": "t", "labeljust": "l",
+}  # fmt: skip
+NODE = {"fontname": FONT, "fontsize": "13", "fontcolor": INK, "penwidth": "1.5"}
+LINE = {"fontname": FONT, "fontsize": "10", "fontcolor": "#475569", "penwidth": "1.3", "arrowsize": "0.75"}
+FRAME = {"style": "filled,rounded", "fillcolor": "#f3f6fb", "color": "#d5deea", "penwidth": "1", "margin": "18"}
 
 
 def to_dot(drawing: Drawing) -> str:
     """The drawing as one DOT graph. The same drawing gives the same text."""
-    grouped = {key for group in drawing.groups for key in group.boxes}
+    from graphviz import Digraph  # only who draws pays for it
+
     boxes = {box.id: box for box in drawing.boxes}
-    loose = [f"  {_node(box)}\n" for box in drawing.boxes if box.id not in grouped]
-    clusters = [_cluster(index, group, boxes) for index, group in enumerate(drawing.groups)]
-    parts = [*clusters, *loose]
-    parts.reverse()  # rankdir=LR stacks from the bottom up; the first flow belongs on top
-    return "".join(
-        [HEAD, f"  label={_title(drawing)}\n", *parts, *[f"  {_edge(a, boxes)}\n" for a in drawing.arrows], "}\n"]
-    )
-
-
-def _cluster(index: int, group: Group, boxes: dict[str, Box]) -> str:
-    head = (
-        f"  subgraph cluster_{index} {{\n"
-        f'    graph [style="filled,rounded", fillcolor="#f3f6fb", color="#d5deea", penwidth=1, margin=18, label={_heading(group)}]\n'
-    )
-    return head + "".join(f"    {_node(boxes[key])}\n" for key in reversed(group.boxes)) + "  }\n"
-
-
-def _title(drawing: Drawing) -> str:
-    rows = [f'<FONT POINT-SIZE="20" COLOR="{INK}"><B>{_html(drawing.title, 80)}</B></FONT>']
+    grouped = {key for group in drawing.groups for key in group.boxes}
+    rows = [_text(drawing.title, 80, 20, INK, "B")]
     if drawing.subtitle:
-        rows.append(f'<FONT POINT-SIZE="11" COLOR="{MUTED}">{_html(drawing.subtitle, 120)}</FONT>')
-    return _table([(row, "") for row in rows], below=14)
+        rows.append(_text(drawing.subtitle, 120, 11, MUTED))
+    graph = Digraph(graph_attr=GRAPH | {"label": _table(rows, below=14)}, node_attr=NODE, edge_attr=LINE)
+    # All backwards: rankdir=LR stacks from the bottom up, and what comes first belongs on top.
+    for box in reversed(drawing.boxes):
+        if box.id not in grouped:
+            _node(graph, box)
+    for index, group in reversed([*enumerate(drawing.groups)]):
+        rows = [_text(group.name, NAME_LIMIT, 12, "#334155", "B")]
+        if group.description:
+            rows.append(_text(group.description, LINE_LIMIT, 10, MUTED))
+        frame = Digraph(f"cluster_{index}", graph_attr=FRAME | {"label": _table(rows, below=6)})
+        for key in reversed(group.boxes):
+            _node(frame, boxes[key])
+        graph.subgraph(frame)
+    for arrow in drawing.arrows:
+        _edge(graph, arrow, boxes)
+    return str(graph.source)
 
 
-def _heading(group: Group) -> str:
-    rows = [f'<FONT POINT-SIZE="12" COLOR="#334155"><B>{_html(group.name, NAME_LIMIT)}</B></FONT>']
-    if group.description:
-        rows.append(f'<FONT POINT-SIZE="10" COLOR="{MUTED}">{_html(group.description, LINE_LIMIT)}</FONT>')
-    return _table([(row, "") for row in rows], below=6)
-
-
-def _node(box: Box) -> str:
+def _node(graph: Digraph, box: Box) -> None:
     look = OUTSIDE if box.outside else LOOKS[box.kind]
     step = box.kind in ("api", "event", "cron", "noop")
-    name = _html(box.name, NAME_LIMIT)
-    name = f"<B>{name}</B>" if step else f'<FONT POINT-SIZE="12">{name}</FONT>'
-    line = shown(box.line, LINE_LIMIT)
-    rows = [
-        (name, _width(shown(box.name, NAME_LIMIT), 13)),
-        (f'<FONT POINT-SIZE="10" COLOR="{look.text}">{_html(line, LINE_LIMIT)}</FONT>', _width(line, 10)),
-    ]
+    name = _text(box.name, NAME_LIMIT, 13, INK, "B") if step else _text(box.name, NAME_LIMIT, 12, INK)
+    rows = [name, _text(box.line, LINE_LIMIT, 10, look.text)]
     label = _table(rows, badge=box.badge, right=8 if look.shape == "cds" else 0)
-    return (
-        f'{_id(box.id)} [class="{box.kind}", shape={look.shape}, style="{look.style}", fillcolor="{look.fill}", '
-        f'color="{look.border}", margin="{look.margin}", label={label}]'
-    )
+    attributes = {"class": box.kind, "fillcolor": look.fill, "color": look.border, "margin": look.margin}
+    graph.node(_id(box.id), label, shape=look.shape, style=look.style, **attributes)
 
 
-def _edge(arrow: Arrow, boxes: dict[str, Box]) -> str:
+def _edge(graph: Digraph, arrow: Arrow, boxes: dict[str, Box]) -> None:
     source, target = boxes[arrow.source], boxes[arrow.target]
-    looks = [f'class="{arrow.kind}"', ARROWS[arrow.kind]]
+    looks = {"class": arrow.kind, **ARROWS[arrow.kind]}
     if arrow.conditional:
-        looks.append("style=dashed")
+        looks["style"] = "dashed"
     if arrow.kind in ("state", "stream") and target.kind == arrow.kind:
-        looks.append("arrowhead=none")  # a step uses it, both ways; the other way round, its changes start the step
+        looks["arrowhead"] = "none"  # a step uses it, both ways; the other way round, its changes start the step
     if LOOKS[source.kind].shape == "cds" and not source.outside:
-        looks.append(
-            "tailport=e"
-        )  # from the tip: Graphviz clips other lines at the frame of this shape, not at its outline
+        looks["tailport"] = "e"  # from the tip: Graphviz clips other lines at this shape's frame, not at its outline
     external = "topic" in (source.kind, target.kind)
     rows = []
     for topic, label in arrow.labels:
         if topic and not external and arrow.kind in ("event", "virtual"):  # a topic drawn as a box has its name there
-            rows.append((_html(topic, NAME_LIMIT), _width(shown(topic, NAME_LIMIT), 10)))
+            rows.append(_text(topic, NAME_LIMIT, 10))
         if label:
-            text = f'<FONT COLOR="#b45309"><I>{_html(label, NAME_LIMIT)}</I></FONT>'
-            rows.append((text, _width(shown(label, NAME_LIMIT), 10)))
+            rows.append(_text(label, NAME_LIMIT, 10, "#b45309", "I"))
     if rows:
-        looks.append(f"label={_table(rows, align='CENTER', below=4)}")
-    return f"{_id(arrow.source)} -> {_id(arrow.target)} [{', '.join(looks)}]"
+        looks["label"] = _table(rows, align="CENTER", below=4)
+    graph.edge(_id(arrow.source), _id(arrow.target), **looks)
 
 
 def _table(rows: list[tuple[str, str]], *, align: str = "LEFT", badge: str = "", right: int = 0, below: int = 0) -> str:
@@ -151,23 +139,26 @@ def _badge(badge: str) -> str:
     return f'<TD ALIGN="RIGHT"><TABLE BORDER="0" CELLBORDER="0" CELLSPACING="3" CELLPADDING="2"><TR>{cell}</TR></TABLE></TD>'
 
 
-def _width(text: str, size: int) -> str:
-    """A least width, in points, for text whose letters Graphviz has no measures for: it would take them for narrow ones."""
-    if text.isascii():
-        return ""
+def _text(text: str, limit: int, size: int, colour: str = "", tag: str = "") -> tuple[str, str]:
+    """A row of text as markup, and its least width as an attribute: Graphviz has no measures for most letters and takes them for narrow ones."""
+    text = shown(text, limit)
+    markup = f"<{tag}>{_html(text)}</{tag}>" if tag else _html(text)
+    ink = f' COLOR="{colour}"' if colour else ""
     wide = sum(1.0 if unicodedata.east_asian_width(c) in "WF" else 0.62 for c in text)
-    return f' WIDTH="{round(wide * size)}"'
-
-
-def _html(text: str, limit: int) -> str:
-    """Text for an HTML-like label: numeric references for everything that could mean something. Graphviz reads backslash escapes (`\\N`)
-    even there, and after the references, so a backslash is written twice."""
-    return "".join(
-        c if c.isalnum() or c in " .,_-/:…" else "&#92;&#92;" if c == "\\" else f"&#{ord(c)};"
-        for c in shown(text, limit)
+    return (
+        f'<FONT POINT-SIZE="{size}"{ink}>{markup}</FONT>',
+        "" if text.isascii() else f' WIDTH="{round(wide * size)}"',
     )
 
 
+def _html(text: str) -> str:
+    """Text for an HTML-like label: numeric references for everything that could mean something. Graphviz reads backslash escapes (`\\N`)
+    even there, and after the references, so a backslash is written twice."""
+    return "".join(c if c.isalnum() or c in " .,_-/:…" else "&#92;&#92;" if c == "\\" else f"&#{ord(c)};" for c in text)
+
+
 def _id(id: str) -> str:
-    """A quoted DOT id, one to one: what is not a plain letter, digit or one of `_.-:` is percent-encoded."""
-    return f'"{quote(id, safe=":", errors="surrogatepass")}"'
+    """A DOT id, one to one: "step:NAME" is `step/NAME`, what is not a plain letter, digit or one of `_.-~` percent-encoded. No colon,
+    which would begin a port."""
+    kind, _, name = id.partition(":")
+    return f"{kind}/{quote(name, safe='', errors='surrogatepass')}"

@@ -56,55 +56,55 @@ def texts(g: ElementTree.Element) -> list[str]:
 def test_every_step_shows_its_name_and_what_starts_it(shop: Project) -> None:
     drawn = nodes(svg(shop, state=True, streams=True))
     assert drawn == {
-        "step:Create": ["Create", "POST /orders/{id}"],
-        "step:Screen": ["Screen", "JS", "event"],
-        "step:Approve": ["Approve", "by hand, within 2h"],
-        "step:Charge": ["Charge", "TS", "event, after 5s"],
-        "step:Notify": ["Notify", "event"],
-        "step:Audit": ["Audit", "on state orders"],
-        "step:Nightly": ["Nightly", "cron 0 2 * * *, Europe/Berlin"],
-        "step:Report": ["Report", "event"],
-        "step:Sign": ["Sign", "noop"],
-        "topic:stock": ["stock", "from outside"],
-        "topic:billed": ["billed", "to outside"],
-        "topic:asked": ["asked", "virtual"],
-        "state:orders": ["orders", "state"],
-        "stream:live": ["live", "stream"],
+        "step/Create": ["Create", "POST /orders/{id}"],
+        "step/Screen": ["Screen", "JS", "event"],
+        "step/Approve": ["Approve", "by hand, within 2h"],
+        "step/Charge": ["Charge", "TS", "event, after 5s"],
+        "step/Notify": ["Notify", "event"],
+        "step/Audit": ["Audit", "on state orders"],
+        "step/Nightly": ["Nightly", "cron 0 2 * * *, Europe/Berlin"],
+        "step/Report": ["Report", "event"],
+        "step/Sign": ["Sign", "noop"],
+        "topic/stock": ["stock", "from outside"],
+        "topic/billed": ["billed", "to outside"],
+        "topic/asked": ["asked", "virtual"],
+        "state/orders": ["orders", "state"],
+        "stream/live": ["live", "stream"],
     }
 
 
 def test_data_is_drawn_on_request(shop: Project) -> None:
-    kinds = {key.partition(":")[0] for key in nodes(svg(shop))}
+    kinds = {key.partition("/")[0] for key in nodes(svg(shop))}
     assert kinds == {"step", "topic"}
-    assert "state:orders" in nodes(svg(shop, state=True))
-    assert "stream:live" in nodes(svg(shop, streams=True))
+    assert "state/orders" in nodes(svg(shop, state=True))
+    assert "stream/live" in nodes(svg(shop, streams=True))
 
 
 def test_edges_carry_their_topics_and_labels(shop: Project) -> None:
     drawn = {key: lines for key, (lines, _, _) in edges(svg(shop)).items()}
     assert drawn == {
-        "step:Create->step:Screen": ["created"],
-        "step:Screen->step:Notify": ["paid"],
-        "step:Screen->step:Approve": ["review", "over 1000"],
-        "step:Approve->step:Charge": ["decided"],
-        "step:Approve->topic:asked": [],
-        "step:Charge->step:Notify": ["paid", "refused"],
-        "step:Charge->topic:billed": [],
-        "step:Nightly->step:Report": ["report"],
-        "topic:stock->step:Report": [],
+        "step/Create->step/Screen": ["created"],
+        "step/Screen->step/Notify": ["paid"],
+        "step/Screen->step/Approve": ["review", "over 1000"],
+        "step/Approve->step/Charge": ["decided"],
+        "step/Approve->topic/asked": [],
+        "step/Charge->step/Notify": ["paid", "refused"],
+        "step/Charge->topic/billed": [],
+        "step/Nightly->step/Report": ["report"],
+        "topic/stock->step/Report": [],
     }
 
 
 def test_lines_differ_by_what_they_mean(shop: Project) -> None:
     drawn = {key: (path, tips) for key, (_, path, tips) in edges(svg(shop, state=True, streams=True)).items()}
-    certain, _ = drawn["step:Create->step:Screen"]
+    certain, _ = drawn["step/Create->step/Screen"]
     assert "stroke-dasharray" not in certain
-    conditional, _ = drawn["step:Screen->step:Approve"]
-    virtual, _ = drawn["step:Approve->topic:asked"]
+    conditional, _ = drawn["step/Screen->step/Approve"]
+    virtual, _ = drawn["step/Approve->topic/asked"]
     assert conditional["stroke-dasharray"] != virtual["stroke-dasharray"]
-    assert drawn["step:Create->state:orders"][1] == 0, "a step reads and writes: no direction"
-    assert drawn["state:orders->step:Audit"][1] == 1, "a change starts the step"
-    strokes = {drawn[key][0]["stroke"] for key in ("step:Create->step:Screen", "step:Create->state:orders")}
+    assert drawn["step/Create->state/orders"][1] == 0, "a step reads and writes: no direction"
+    assert drawn["state/orders->step/Audit"][1] == 1, "a change starts the step"
+    strokes = {drawn[key][0]["stroke"] for key in ("step/Create->step/Screen", "step/Create->state/orders")}
     assert len(strokes) == 2
 
 
@@ -132,8 +132,8 @@ def test_one_flow_alone_shows_where_its_events_come_from_and_go_to(shop: Project
     )
     root = svg(shop, flow="orders")
     drawn = nodes(root)
-    assert "step:Audit" in drawn
-    assert "step:Nightly" not in drawn
+    assert "step/Audit" in drawn
+    assert "step/Nightly" not in drawn
     assert not [g for g in root.iter(f"{SVG}g") if "cluster" in classes(g)]
     assert texts(root)[:2] == ["orders", "To paid"]
     fills = {
@@ -141,8 +141,8 @@ def test_one_flow_alone_shows_where_its_events_come_from_and_go_to(shop: Project
         for g in root.iter(f"{SVG}g")
         if "node" in classes(g)
     }
-    assert fills["step:Audit"] == OUTSIDE.fill
-    assert fills["step:Notify"] == LOOKS["event"].fill
+    assert fills["step/Audit"] == OUTSIDE.fill
+    assert fills["step/Notify"] == LOOKS["event"].fill
 
 
 def test_an_unknown_flow_is_refused_with_the_known_ones(shop: Project) -> None:

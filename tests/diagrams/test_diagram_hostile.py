@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from motia_generator.diagram import diagram
 from motia_generator.dot import to_dot
-from motia_generator.drawing import NAME_LIMIT, Box, Drawing, shown
+from motia_generator.drawing import NAME_LIMIT, Arrow, Box, Drawing, shown
 from motia_generator.mermaid import to_mermaid
 from motia_generator.render import render
 from motia_spec.model import (
@@ -185,14 +186,17 @@ def quoted(mermaid: str) -> Iterator[str]:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_any_names_come_out_as_their_text(names: list[str]) -> None:
     boxes = tuple(Box(id=f"step:{name}", kind="event", name=name, line=name) for name in names)
-    drawing = Drawing(title=names[0], subtitle=names[-1], boxes=boxes, arrows=(), groups=())
+    arrows = tuple(
+        Arrow(source=a.id, target=b.id, kind="event", conditional=False, labels=()) for a, b in pairwise(boxes)
+    )
+    drawing = Drawing(title=names[0], subtitle=names[-1], boxes=boxes, arrows=arrows, groups=())
     root = ElementTree.fromstring(render(to_dot(drawing), "svg"))
     groups = [g for g in root.iter("{http://www.w3.org/2000/svg}g") if g.get("class", "").startswith("node")]
-    assert len(groups) == len(names), "ids are one to one"
+    assert len(groups) == len(names), "ids are one to one, and the same in edges"
     read = [[text.text for text in g.iter("{http://www.w3.org/2000/svg}text")] for g in groups]
     assert sorted(lines[0] or "" for lines in read) == sorted(shown(name, NAME_LIMIT) for name in names)
     mermaid = to_mermaid(drawing)
-    assert len(mermaid.splitlines()) == 4 + len(names) + 1
+    assert len(mermaid.splitlines()) == 4 + len(names) + len(arrows) + 1
     for text in quoted(mermaid):
         for tag in ("<b>", "</b>", "<br/>", "<small>", "</small>"):
             text = text.replace(tag, "")
