@@ -181,8 +181,8 @@ def test_endpoints_link_to_their_operation() -> None:
 @pytest.mark.parametrize(
     ("cron", "count", "first"),
     [
-        ("0 9 * * *", 3, "2027-01-15 09:00:00 UTC"),
-        ("*/30 * * * *", 48, "2027-01-15 08:30:00 UTC"),
+        ("0 9 * * *", 30, "2027-01-15 09:00:00 UTC"),
+        ("*/30 * * * *", 300, "2027-01-15 08:30:00 UTC"),
         ("* * * * * *", 300, "2027-01-15 08:00:01 UTC"),
         ("0 0 29 2 *", 3, "2028-02-29 00:00:00 UTC"),
     ],
@@ -195,6 +195,14 @@ def test_due_times_are_worked_out(cron: str, count: int, first: str) -> None:
     assert times == sorted(times)
     assert times[0] > NOON
     assert first in read.texts
+    assert "as of 2027-01-15 08:00:00 UTC" in read.texts
+
+
+def test_due_times_of_many_schedules_stay_few() -> None:
+    every = {f"c{n}": CronStep(name=f"c{n}", handler=HANDLER, cron="* * * * *") for n in range(400)}
+    many = Project(root=Path("."), files=(), name="many", steps=dict(every))
+    due = [value.split() for key, value in Reader(overview(many, {}, NOON)).attributes if key == "data-due"]
+    assert {len(times) for times in due} == {7}
 
 
 def test_a_schedule_that_never_fires_says_so() -> None:

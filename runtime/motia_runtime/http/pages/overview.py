@@ -17,8 +17,10 @@ from motia_spec.cron import parse
 from motia_spec.durations import spell
 from motia_spec.model import ApiStep, CronStep, EventStep, NoopStep, Project
 
-DAY = 86400.0
-DUE_LISTED = 300  # times a schedule's next runs are worked out for, at most; about 15 ms
+AHEAD = 30 * 86400.0  # seconds that the next runs of a schedule are worked out for
+DUE_LISTED = 300  # of them at most; up to 25 ms
+DUE_IN_ALL = 3000  # of all schedules together
+DUE_SHOWN = 3  # as in overview.js
 COMMANDS = (
     ("motia trace ls", "the newest runs"),
     ("motia trace show ID", "a trace as a tree, with durations, logs and errors"),
@@ -157,29 +159,36 @@ def _events(project: Project) -> Markup:
 
 
 def _schedules(project: Project, now: float) -> Markup:
+    steps = [step for step in project.steps.values() if isinstance(step, CronStep)]
+    most = max(DUE_SHOWN, min(DUE_LISTED, DUE_IN_ALL // max(1, len(steps))))
     rows = [
         (
             _named(step.name, step.description),
             _join(_tag("code", step.cron), _tag("span", step.timezone, cls="says")),
-            _due(step, now),
+            _due(step, now, most),
             _chips(emit.topic for emit in step.emits),
         )
-        for step in project.steps.values()
-        if isinstance(step, CronStep)
+        for step in steps
     ]
     return _table("schedules", "Schedules", ("Step", "Cron", "Next runs", "Emits"), rows)
 
 
-def _due(step: CronStep, now: float) -> Markup:
-    """The next three times in UTC; the script shows them by the reader's clock and goes on to later ones as they pass."""
+def _due(step: CronStep, now: float, most: int) -> Markup:
+    """The next times in UTC, and as of when they are the next. The script puts in their place, by the reader's clock, those that are next
+    while the page is read, from up to `most`, and says so when none is left."""
     schedule = parse(step.cron, step.timezone)
-    times = schedule.between(now, now + DAY, DUE_LISTED)
-    if len(times) < 3:
-        times = schedule.between(now, now + 50 * 366 * DAY, 3)
+    times = schedule.between(now, now + AHEAD, most)
+    if len(times) < DUE_SHOWN:
+        times = schedule.between(now, now + 50 * 366 * 86400, DUE_SHOWN)
     if not times:
         return _tag("span", "never", cls="muted")
-    lines = [_tag("div", datetime.fromtimestamp(t, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")) for t in times[:3]]
-    return _tag("div", *lines, data_due=" ".join(str(round(t)) for t in times))
+    lines = [_tag("div", _utc(t)) for t in times[:DUE_SHOWN]]
+    as_of = _tag("div", f"as of {_utc(now)}", cls="muted small")
+    return _tag("div", *lines, as_of, data_due=" ".join(str(round(t)) for t in times))
+
+
+def _utc(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _noops(project: Project) -> Markup:

@@ -33,7 +33,7 @@ STATIC = {  # path -> (file, media type)
 
 def build_pages(project: Project, *, diagrams: Mapping[str, str]) -> dict[str, Page]:
     """Path -> page. `diagrams`: flow -> SVG text, shown only as images, so that nothing in one can run; flows without one are listed
-    without a picture. Due times of schedules are worked out now, for the next day."""
+    without a picture. Due times of schedules are worked out now, some days ahead (`overview`)."""
     folder = files("motia_runtime.http.pages")
     pages = {path: Page(kind, folder.joinpath(name).read_bytes()) for path, (name, kind) in STATIC.items()}
     pages["/schema/openapi.json"] = Page(JSON, msgspec.json.encode(openapi_document(project)))
