@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from motia_runtime.app import connect
+from motia_runtime.broker import connect
 from motia_runtime.http.server import Limits
 from motia_runtime.naming import run_subject
 from motia_spec import compile_project
