@@ -8,13 +8,10 @@ App            what `motia dev` and `motia start` run: a log, a version, a serve
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import msgspec
 
@@ -22,6 +19,7 @@ from motia_generator import generate
 from motia_generator.diagram import diagram
 from motia_generator.render import RenderError, render
 from motia_runtime.bind import bind
+from motia_runtime.broker import Broker, open_broker
 from motia_runtime.clock import SystemClock
 from motia_runtime.engine import Engine
 from motia_runtime.http.app import build_app
@@ -30,17 +28,11 @@ from motia_runtime.http.guard import Hosts, Switch
 from motia_runtime.http.page import Page
 from motia_runtime.http.pages.pages import build_pages
 from motia_runtime.http.server import Server, serve
-from motia_runtime.nats.connect import Settings
-from motia_runtime.nats.connect import connect as connect_link
-from motia_runtime.nats.embedded import EmbeddedServer, find_running
-from motia_runtime.nats.link import Link
-from motia_runtime.nats.log import NatsLog
-from motia_runtime.nats.reconcile import durables, reconcile
+from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
 from motia_runtime.types import Types, load_types
 from motia_spec.model import Project
 
-EMBEDDED = "embedded"
 DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
 SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces theirs
 
@@ -67,64 +59,6 @@ def load_version(project: Project, log: Log, clock: Clock, *, pages: Mapping[str
         project, types, engine, ready=lambda: engine.running and log.connected(), pages={} if pages is None else pages
     )
     return Version(project, types, engine, asgi)
-
-
-def broker_url(project: Project, environ: Mapping[str, str]) -> str:
-    """`nats.url` of the spec; where that says `embedded`, NATS_URL wins."""
-    url = project.nats.url
-    return environ.get("NATS_URL") or url if url == EMBEDDED else url
-
-
-class Broker(msgspec.Struct, frozen=True):
-    """A broker that is connected and fits the spec."""
-
-    log: Log
-    shown: str  # its URL without credentials
-    embedded: bool
-    link: Link
-    store: Path | None  # of the embedded server, when it is ours
-
-    async def fit(self, project: Project, *, keep: Collection[str] | None = None) -> None:
-        """Make streams, buckets and consumers as the spec needs them; consumers named in `keep` stay."""
-        for difference in await reconcile(self.link, project, store=self.store, keep=keep):
-            _log.debug("broker: %s", difference)
-
-
-@asynccontextmanager
-async def open_broker(
-    project: Project, environ: Mapping[str, str] | None = None, *, join: bool = False, clock: Clock | None = None
-) -> AsyncIterator[Broker]:
-    """The app's broker, for as long as the block lasts.
-
-    Embedded: starts the project's own server, or with `join` uses the one that another process has running for it. Raises `StoreBusy`
-    without `join` in that case, `StartFailed`, `NoServer`, `LogUnavailable` when the broker can't be reached, `Unsupported` when it is too
-    old, `ReconcileFailed` when it can't be made to fit."""
-    environ = os.environ if environ is None else environ
-    url = broker_url(project, environ)
-    store: Path | None = None
-    async with contextlib.AsyncExitStack() as stack:
-        if url != EMBEDDED:
-            settings = Settings.from_environ(url, environ)
-        elif join and (running := find_running(project.root)) is not None:
-            settings = running.settings
-        else:
-            server = await EmbeddedServer.start(project.root, durability=project.nats.durability)
-            stack.push_async_callback(server.stop)
-            settings, store = server.settings, server.store
-        link = await connect_link(settings, name=f"motia {project.name}")
-        stack.push_async_callback(link.close)
-        broker = Broker(
-            NatsLog(link, project.nats, embedded=url == EMBEDDED), settings.shown, url == EMBEDDED, link, store
-        )
-        await broker.fit(project)
-        yield broker
-
-
-@asynccontextmanager
-async def connect(project: Project) -> AsyncIterator[Log]:
-    """The app's log for a command: that of the running app, or of a server started for the moment."""
-    async with open_broker(project, join=True) as broker:
-        yield broker.log
 
 
 class App:

@@ -16,7 +16,7 @@ from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Problem, Request, Trigger
-from motia_runtime.ports import Clock, Conflict, Log, LogUnavailable
+from motia_runtime.ports import ACK_WAIT, Clock, Conflict, Log, LogUnavailable
 from motia_runtime.runner import Answer, TraceContext
 from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause
 from motia_runtime.state import StateStore
@@ -27,7 +27,7 @@ from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
 from motia_spec.model import ApiStep, CronStep, EventStep, Project
 
-TOUCH = 10.0  # seconds between signs of work on what is in hand; a third of the ack wait
+TOUCH = ACK_WAIT / 3  # seconds between signs of work on what is in hand
 
 Worker = EventWorker | CronWorker
 Call = Callable[[Request, Any], Awaitable[Any]]

@@ -43,8 +43,9 @@ class Executor:
         task = asyncio.current_task()
         assert task is not None
         self._watchdog.watch(task, timeout)
+        limit = asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout) as limit:
+            async with limit:
                 return await bound.function(*args, ctx)
         except TimeoutError as problem:
             if limit.expired() and not isinstance(problem, HandlerTimeout):

@@ -14,11 +14,10 @@ from functools import partial
 from motia_runtime.clock import SystemClock, Timer, Timers
 from motia_runtime.naming import check_pattern, check_subject
 from motia_runtime.nats.wire import encode_head
-from motia_runtime.ports import Backlog, Clock, Conflict, Consumer, Delivery, Entry, Headers, Record, TooLarge
+from motia_runtime.ports import ACK_WAIT, Backlog, Clock, Conflict, Consumer, Delivery, Entry, Headers, Record, TooLarge
 
 MAX_SIZE = (1 << 20) - 2048  # bytes: what a NATS server takes by default
 DEDUPE_WINDOW = 600.0  # seconds
-ACK_WAIT = 30.0  # seconds
 CRON_KEPT = 1000
 HISTORY = 64
 

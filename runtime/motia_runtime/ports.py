@@ -22,6 +22,8 @@ from typing import Protocol
 
 import msgspec
 
+ACK_WAIT = 12.0  # seconds until a delivery that is neither ended nor touched comes again
+
 Headers = Mapping[str, str]
 
 
@@ -74,9 +76,11 @@ class Consumer(Protocol):
 
     def resume(self, credit: int) -> None:
         """`credit` more records may be delivered."""
+        ...
 
     async def stop(self) -> None:
         """No delivery after this returns; what was not delivered goes back."""
+        ...
 
 
 class Log(Protocol):
@@ -86,6 +90,7 @@ class Log(Protocol):
     @property
     def max_size(self) -> int:
         """Bytes a record may have, headers included."""
+        ...
 
     def append(
         self,
@@ -104,30 +109,38 @@ class Log(Protocol):
         `expect`: seq of the last record of this subject, 0 when there is none; raises `Conflict` when it is another.
         `at`: when the record shall appear (the past: at once); gives the schedule's seq. ev and retry only.
         `ttl`: at least 1; the record then vanishes. st and rt only."""
+        ...
 
     async def append_all(self, entries: Sequence[Entry]) -> None:
         """Store all of the entries or none: subjects distinct, all of them st. Raises `Conflict` when any `expect` does not hold. Entries
         whose ids were appended before change nothing."""
+        ...
 
     def note(self, subject: str, data: bytes) -> None:
         """Append without waiting: may be lost in a crash or an outage, and never raises. run only."""
+        ...
 
     async def last(self, subject: str) -> Record | None: ...
 
     async def lasts(self, pattern: str) -> list[Record]:
         """The newest record of each subject that fits ("st.orders.*"), ordered by subject."""
+        ...
 
     async def history(self, subject: str) -> list[Record]:
         """What is kept of one subject, oldest first."""
+        ...
 
     async def scan(self, pattern: str, *, limit: int, before: int | None = None) -> list[Record]:
         """The newest `limit` records that fit ("dlq.>"), with a seq below `before`, newest first."""
+        ...
 
     async def get(self, part: str, seq: int) -> Record | None:
         """One record of a part ("dlq", "ev", ...) by its seq."""
+        ...
 
     async def delete(self, part: str, seq: int) -> bool:
         """Remove one record for good. False: it was not there."""
+        ...
 
     async def consume(
         self,
@@ -142,9 +155,11 @@ class Log(Protocol):
 
         Durable by `name`: continues where that consumer left off; a new one starts with what is appended after its creation. At most `credit`
         deliveries, plus what `Consumer.resume` adds. `exclusive`: one un-ended delivery at a time over all instances, in order."""
+        ...
 
     async def backlog(self, name: str) -> Backlog:
         """Of the consumer of that name; zeros when there is none."""
+        ...
 
     def connected(self) -> bool: ...
 

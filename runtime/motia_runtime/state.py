@@ -97,7 +97,7 @@ class StateStore:
 
     async def groups(self) -> list[GroupSize]:
         """Groups that hold something, or are declared; ordered by name."""
-        sizes = dict.fromkeys(self._codecs, (0, 0))
+        sizes: dict[str, tuple[int, int]] = dict.fromkeys(self._codecs, (0, 0))
         for record in await self._log.lasts("st.>"):
             if not is_deleted(record):
                 group, _ = state_names(record.subject)

@@ -29,9 +29,13 @@ class _Filter(DefaultFilter):
         return path.endswith(SUFFIXES) and super().__call__(change, path)
 
 
-async def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[set[str]]:
+def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[set[str]]:
     """Sets of changed files, relative to the project, until `stop` is set. Editors touch, rename and rewrite; only new content counts."""
-    root = root.resolve()
+    # as the watcher will name it: from the file system's root, with symbolic links as they are
+    return _changes(root.absolute(), stop)
+
+
+async def _changes(root: Path, stop: asyncio.Event) -> AsyncIterator[set[str]]:
     seen = {path: _digest(path) for path in await asyncio.to_thread(_files, root)}
     async for batch in awatch(
         root,

@@ -58,7 +58,7 @@ async def test_timers_can_be_cancelled_and_come_in_order() -> None:
 
 async def test_delays_ttl_dedupe_and_redelivery_follow_the_clock() -> None:
     clock = VirtualClock()
-    log = MemoryLog(clock)
+    log = MemoryLog(clock, ack_wait=30)
     seen: list[Delivery] = []
     await log.consume("c", ["ev.>"], seen.append, credit=100)
     start = clock.time()

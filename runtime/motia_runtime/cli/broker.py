@@ -20,7 +20,7 @@ async def open_log(project: Project) -> AsyncIterator[Log]:
 
     setup(project, json=False, level=logging.ERROR)
 
-    from motia_runtime.app import connect
+    from motia_runtime.broker import connect
 
     async with connect(project) as log:
         yield log

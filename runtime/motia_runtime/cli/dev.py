@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 
 import click
@@ -29,15 +28,13 @@ def command(ctx: click.Context, port: int | None, host: str | None, verbose: boo
     root = shared.root()
 
     from motia_runtime.cli.project import read_dotenv
-    from motia_runtime.logs import setup, wants_color
+    from motia_runtime.logs import setup
 
     read_dotenv(root)
+    level = logging.DEBUG if verbose else logging.INFO
+    setup(None, json=False, level=level)
 
-    from motia_runtime.cli.serve import run_dev, run_loop
-    from motia_spec import compile_project
+    from motia_runtime.cli.serve import Workplace, run_dev, run_loop
 
-    # for the names of steps and secrets; `run_dev` reports what is wrong with the spec
-    project = compile_project(root, overlay=shared.env, handlers=False).project
-    setup(project, json=False, level=logging.DEBUG if verbose else logging.INFO)
-    color = wants_color(sys.stderr)
-    ctx.exit(run_loop(run_dev(root, host=host, port=port, overlay=shared.env, color=color, began=began)))
+    workplace = Workplace(root, shared.env, level)
+    ctx.exit(run_loop(run_dev(workplace, host=host, port=port, began=began)))

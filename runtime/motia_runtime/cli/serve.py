@@ -12,18 +12,23 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
+
 from motia_generator import generate, stubs
 from motia_generator.writer import write
 from motia_runtime.app import App, run
 from motia_runtime.bind import HandlerError
-from motia_runtime.logs import banner
+from motia_runtime.logs import announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.watch import changes
-from motia_spec import Compiled, compile_project
+from motia_spec import compile_project
 from motia_spec.model import Project
 from motia_spec.render import render_text
 
 T = TypeVar("T")
+SAME_WORD = (
+    1.0  # seconds within which a repeated signal counts as the same: a process group gets one from several sides
+)
 
 _log = logging.getLogger("motia.app")
 
@@ -42,9 +47,13 @@ async def _until_told() -> AsyncIterator[asyncio.Event]:
     """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
+    first = 0.0
 
     def tell(number: signal.Signals) -> None:
-        if told.is_set():
+        nonlocal first
+        if not told.is_set():
+            first = loop.time()
+        elif loop.time() - first > SAME_WORD:
             _log.warning("stopped without waiting for what still runs")
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -71,15 +80,12 @@ async def run_start(project: Project, *, host: str, port: int, began: float) -> 
     _log.info("stopped")
 
 
-async def run_dev(
-    root: Path, *, host: str | None, port: int | None, overlay: str | None, color: bool, began: float
-) -> int:
+async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, began: float) -> int:
     """Development: generated files kept current, spec and handlers reloaded as they are saved. A broken edit leaves the last good version
     serving. Gives the exit code."""
-    compiled = await asyncio.to_thread(_prepare, root, overlay, color)
-    if compiled.project is None or not compiled.ok:
+    project = await asyncio.to_thread(workplace.prepare)
+    if project is None:
         return 1
-    project = compiled.project
     async with (
         _until_told() as told,
         run(
@@ -92,22 +98,22 @@ async def run_dev(
     ):
         _announce(app, project, began, workbench=True)
         async with asyncio.TaskGroup() as tasks:  # a watcher that fails ends the app aloud
-            watcher = tasks.create_task(_watch(app, root, overlay, color, told))
+            watcher = tasks.create_task(_watch(app, workplace, told))
             await told.wait()
             watcher.cancel()
     return 0
 
 
-async def _watch(app: App, root: Path, overlay: str | None, color: bool, told: asyncio.Event) -> None:
-    async for changed in changes(root, told):
+async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
+    async for changed in changes(workplace.root, told):
         began = time.perf_counter()
         shown = ", ".join(sorted(changed)[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
-        compiled = await asyncio.to_thread(_prepare, root, overlay, color)
-        if compiled.project is None or not compiled.ok:
+        project = await asyncio.to_thread(workplace.prepare)
+        if project is None:
             _log.error("%s changed; the last good version goes on serving until the findings above are mended", shown)
             continue
         try:
-            await app.reload(compiled.project)
+            await app.reload(project)
         except HandlerError as problem:
             _log.error("%s; the last good version goes on serving", problem)
         except LogUnavailable as problem:
@@ -118,29 +124,38 @@ async def _watch(app: App, root: Path, overlay: str | None, color: bool, told: a
             _log.info("%s changed: reloaded in %.0f ms", shown, (time.perf_counter() - began) * 1000)
 
 
-def _prepare(root: Path, overlay: str | None, color: bool) -> Compiled:
-    """Compile; when nothing but handlers is missing, write stubs for them; keep the generated files current; print the findings."""
-    compiled = compile_project(root, overlay=overlay, handlers=False)
-    if compiled.project is not None and compiled.ok:
-        made = write(compiled.project.root, generate(compiled.project), stubs(compiled.project))
-        for path in made.stubs:
-            _log.info("wrote %s: a stub for you to fill in", path)
-        compiled = compile_project(root, overlay=overlay)
-    if compiled.diagnostics:
-        print(render_text(compiled.diagnostics, compiled.sources, color=color).rstrip(), file=sys.stderr)
-    return compiled
+class Workplace(msgspec.Struct, frozen=True):
+    """The folder that `motia dev` works on, and how it talks about it."""
+
+    root: Path
+    overlay: str | None
+    level: int  # of the log
+
+    def prepare(self) -> Project | None:
+        """Compile and print the findings; write stubs for handlers that are missing and keep the generated files current. None when the
+        spec has errors; then nothing is written but what it needs to be complete."""
+        compiled = compile_project(self.root, overlay=self.overlay, handlers=False)
+        if compiled.project is not None and compiled.ok:
+            setup(
+                compiled.project, json=False, level=self.level
+            )  # secrets that the spec has now are hidden from now on
+            made = write(compiled.project.root, generate(compiled.project), stubs(compiled.project))
+            for path in made.stubs:
+                _log.info("wrote %s: a stub for you to fill in", path)
+            compiled = compile_project(self.root, overlay=self.overlay)
+        if compiled.diagnostics:
+            text = render_text(compiled.diagnostics, compiled.sources, color=wants_color(sys.stderr))
+            print(text.rstrip(), file=sys.stderr)
+        return compiled.project if compiled.ok else None
 
 
 def _announce(app: App, project: Project, began: float, *, workbench: bool) -> None:
     if app.taken_port is not None:
         _log.warning("port %s is taken; listening on %s instead", app.taken_port, app.url)
-    print(
-        banner(
-            project,
-            app.url,
-            f"{app.url}/__workbench" if workbench else None,
-            app.broker.shown + (" (embedded)" if app.broker.embedded else ""),
-            time.perf_counter() - began,
-        ),
-        flush=True,
+    announce(
+        project,
+        app.url,
+        f"{app.url}/__workbench" if workbench else None,
+        app.broker.shown + (" (embedded)" if app.broker.embedded else ""),
+        time.perf_counter() - began,
     )

@@ -20,11 +20,10 @@ from motia_runtime.nats.link import Link, problem
 from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reads import Reader, patiently
 from motia_runtime.nats.streams import Layout
-from motia_runtime.ports import Backlog, Consumer, Delivery, Entry, Headers, LogUnavailable, Record, TooLarge
+from motia_runtime.ports import ACK_WAIT, Backlog, Consumer, Delivery, Entry, Headers, LogUnavailable, Record, TooLarge
 from motia_spec.model import Nats
 
 RESERVE = 2048  # bytes of a message kept for headers of our own
-ACK_WAIT = 30.0  # seconds until an un-ended delivery comes again
 IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
 NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
 
