@@ -1,4 +1,4 @@
-"""The example app of this repository and the quickstart, as a newcomer runs them."""
+"""The example app of this repository, as a newcomer runs it."""
 
 from __future__ import annotations
 
@@ -79,70 +79,3 @@ def test_the_shop(tmp_path: Path) -> None:
         assert {o["id"] for o in httpx.get(app.url + "/orders?status=paid").json()} == {flaky, large}
         assert httpx.get(app.url + "/orders?status=lost").status_code == 400
         assert httpx.get(app.url + "/orders/nope").status_code == 404
-
-
-def test_the_quickstart(tmp_path: Path) -> None:
-    page = (ROOT / "docs" / "quickstart.md").read_text()
-    assert motia(tmp_path, "create", "notes", "--template", "events").returncode == 0
-    folder = tmp_path / "notes"
-    spec, count_words = folder / "motia.yaml", folder / "steps" / "count_words.py"
-
-    with running_app(folder, "dev") as app:
-        answer = httpx.post(app.url + "/notes", json={"text": "two words"})
-        assert answer.status_code == 202
-        kept = until(lambda: _note(app, answer.json()["id"]))
-        assert kept["words"] == 2
-        unfit = httpx.post(app.url + "/notes", json={"txt": 1})
-        assert unfit.status_code == 400
-        assert len(unfit.json()["errors"]) == 2
-
-        field = "      characters: { type: integer, minimum: 0 }\n"
-        line = "    note.characters = len(note.text)\n"
-        assert field in page
-        assert line in page
-        words = "      words: { type: integer, minimum: 0 }\n"
-        heard = len(app.lines)
-        spec.write_text(spec.read_text().replace(words, words + field))
-        app.wait_for("reloaded", after=heard)
-        heard = len(app.lines)
-        save = "    await ctx.state.notes.set"
-        count_words.write_text(count_words.read_text().replace(save, line + save))
-        app.wait_for("reloaded", after=heard)
-        answer = httpx.post(app.url + "/notes", json={"text": "two words"})
-        assert until(lambda: _note(app, answer.json()["id"]))["characters"] == 9
-
-        heard = len(app.lines)
-        good = spec.read_text()
-        spec.write_text(good.replace("emits: [note.added]", "emits: [note.aded]"))
-        app.wait_for("did you mean", after=heard)
-        app.wait_for("last good version goes on serving", after=heard)
-        assert httpx.post(app.url + "/notes", json={"text": "still here"}).status_code == 202
-        heard = len(app.lines)
-        spec.write_text(good)
-        app.wait_for("reloaded", after=heard)
-
-        boom = '    if "boom" in note.text:\n        raise RuntimeError("as asked")\n'
-        assert boom in page
-        heard = len(app.lines)
-        calm = count_words.read_text()
-        head = "async def handler(note: Note, ctx: CountWords.Context) -> None:\n"
-        assert head in calm
-        count_words.write_text(calm.replace(head, head + boom))
-        app.wait_for("reloaded", after=heard)
-        failed = httpx.post(app.url + "/notes", json={"text": "boom"}).json()["id"]
-        (letter,) = until(lambda: lines(motia(folder, "dlq", "ls", "--json")))
-        assert (letter["attempts"], letter["error"]["message"]) == (3, "as asked")
-        heard = len(app.lines)
-        count_words.write_text(calm)
-        app.wait_for("reloaded", after=heard)
-        assert motia(folder, "dlq", "redrive", "--all").returncode == 0
-        assert until(lambda: _note(app, failed))["words"] == 1
-
-    assert motia(folder, "graph", "-o", "flow.svg").returncode == 0
-    assert motia(folder, "check", "--strict").returncode == 0
-    assert motia(folder, "gen", "--check").returncode == 0
-
-
-def _note(app: AppProcess, id: str) -> Any:
-    answer = httpx.get(f"{app.url}/notes/{id}")
-    return answer.json() if answer.status_code == 200 else None
