@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
-import nats
 import nats.errors
 import pytest
 from click.testing import CliRunner
@@ -17,12 +15,10 @@ from click.testing import CliRunner
 from motia_runtime.cli.root import motia
 from motia_runtime.handler import InvalidHeader
 from motia_runtime.naming import check_headers
-from motia_runtime.nats.embedded import find_running
 from motia_runtime.nats.wire import encode_head
-from motia_spec import compile_project
 from support.corpus import Entry, inputs, value
 from support.process import AppProcess, running_app, write_project
-from support.stored import records
+from support.stored import publish_straight, records
 from support.waiting import wait_for
 
 SPEC = """
@@ -140,21 +136,9 @@ def test_a_hostile_header_reaches_no_event(app: AppProcess, entry: Entry) -> Non
         check_headers(headers)
     if entry["id"] not in UP_TO_THE_BROKER:
         with pytest.raises(nats.errors.Error):
-            asyncio.run(publish_past_us(app.folder, headers))
+            publish_straight(app.folder, "orders.created", b"{}", headers)
     assert stored(app.folder) == before
     assert_serves(app)
-
-
-async def publish_past_us(folder: Path, headers: dict[str, str]) -> None:
-    """As a program with the broker's address would. Raises what the client or the broker refuses it with."""
-    prefix = compile_project(folder).require().nats.prefix
-    running = find_running(folder)
-    assert running is not None
-    client = await nats.connect(running.url, token=running.token, allow_reconnect=False)
-    try:
-        await client.jetstream().publish(f"{prefix}.ev.orders.created", b"{}", headers=headers)
-    finally:
-        await client.close()
 
 
 def test_a_header_that_breaks_its_line_is_never_sent() -> None:
