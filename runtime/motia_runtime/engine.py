@@ -17,6 +17,7 @@ from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Problem, Request, Trigger
 from motia_runtime.ports import ACK_WAIT, Clock, Conflict, Log, LogUnavailable
+from motia_runtime.records import RecordWriter
 from motia_runtime.runner import Answer, TraceContext
 from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause
 from motia_runtime.state import StateStore
@@ -64,6 +65,10 @@ class Engine:
         """Runs under way and deliveries in hand."""
         return self._calls + sum(worker.busy for worker in self._workers)
 
+    @property
+    def records(self) -> RecordWriter:
+        return self._runs.records
+
     async def start(self) -> None:
         """Begin to consume. Raises `LogUnavailable`; then nothing is consumed."""
         try:
@@ -82,6 +87,7 @@ class Engine:
             self._toucher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._toucher
+        self._runs.records.flush()
         self._executor.close()
 
     async def _touch_for_ever(self) -> None:
@@ -102,7 +108,7 @@ class Engine:
         plan, chain = self._apis[step.name]
         runs = self._runs
         trigger = Trigger(type="api", method=request.method, path=request.path)
-        run_id = f"{step.name}:{new_span_id()}{new_span_id()}"
+        run_id = f"{step.name}:{new_span_id()}"
         conflicts = 0
         self._calls += 1
         try:

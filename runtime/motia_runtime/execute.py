@@ -19,6 +19,7 @@ from motia_runtime.context import Context, SyncContext
 
 THREADS = 64  # plain functions that run at once in a process
 PULSE = 0.25  # seconds between signs of life of the loop
+PRECISE = 5.0  # seconds; a longer timeout may be late by PULSE
 
 
 class HandlerTimeout(TimeoutError):
@@ -42,13 +43,11 @@ class Executor:
             return await self.run_in_thread(bound.function, args, ctx, timeout)
         task = asyncio.current_task()
         assert task is not None
-        self._watchdog.watch(task, timeout)
-        limit = asyncio.timeout(timeout)
+        watch = self._watchdog.watch(task, timeout)
         try:
-            async with limit:
-                return await bound.function(*args, ctx)
-        except TimeoutError as problem:
-            if limit.expired() and not isinstance(problem, HandlerTimeout):
+            return await bound.function(*args, ctx)
+        except asyncio.CancelledError:
+            if watch.expired and task.uncancel() == 0:
                 raise HandlerTimeout(f"no result after {timeout:g} s") from None
             raise
         except SystemExit as problem:
@@ -88,24 +87,41 @@ class Executor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
+class Watch:
+    """One handler under watch."""
+
+    __slots__ = ("deadline", "expired", "timeout")
+
+    def __init__(self, deadline: float, timeout: float) -> None:
+        self.deadline = deadline  # by the loop's clock
+        self.timeout = timeout
+        self.expired = False
+
+
 class Watchdog:
-    """Interrupts a handler that blocks the loop for longer than its timeout."""
+    """Cancels handlers that run past their timeout, and interrupts one that blocks the loop for longer than its own.
+
+    A timer per run would cost more than a short handler; one look at all of them every `PULSE` costs nothing, and a timeout of less than
+    `PRECISE` gets a timer of its own."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._timeouts: dict[asyncio.Task[Any], float] = {}
+        self._watched: dict[asyncio.Task[Any], Watch] = {}
         self._beat = time.monotonic()
         self._stopped = threading.Event()
         self._pulse = loop.call_later(PULSE, self._sign_of_life)
         self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
         self._thread.start()
 
-    def watch(self, task: asyncio.Task[Any], timeout: float) -> None:
-        self._timeouts[task] = timeout
+    def watch(self, task: asyncio.Task[Any], timeout: float) -> Watch:
+        watch = self._watched[task] = Watch(self._loop.time() + timeout, timeout)
+        if timeout < PRECISE:
+            self._loop.call_at(watch.deadline, self._expire, task, watch)
+        return watch
 
     def forget(self, task: asyncio.Task[Any]) -> None:
-        self._timeouts.pop(task, None)
+        self._watched.pop(task, None)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -113,7 +129,16 @@ class Watchdog:
 
     def _sign_of_life(self) -> None:
         self._beat = time.monotonic()
+        now = self._loop.time()
+        for task, watch in list(self._watched.items()):
+            if watch.deadline <= now:
+                self._expire(task, watch)
         self._pulse = self._loop.call_later(PULSE, self._sign_of_life)
+
+    def _expire(self, task: asyncio.Task[Any], watch: Watch) -> None:
+        if not watch.expired and self._watched.get(task) is watch:
+            watch.expired = True
+            task.cancel()
 
     def _watch(self) -> None:
         while not self._stopped.wait(PULSE):
@@ -121,8 +146,8 @@ class Watchdog:
             if blocked < 4 * PULSE:
                 continue
             task = asyncio.current_task(self._loop)  # a plain dict lookup, also from here
-            timeout = self._timeouts.get(task) if task is not None else None
-            if timeout is not None and blocked > timeout:
+            watch = self._watched.get(task) if task is not None else None
+            if watch is not None and blocked > watch.timeout:
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
 

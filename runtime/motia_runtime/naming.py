@@ -123,10 +123,6 @@ def dead_subject(step: str) -> str:
     return f"dlq.{encode(step)}"
 
 
-def run_subject(trace: str) -> str:
-    return f"run.{encode(trace)}"
-
-
 def check_topic(topic: object) -> str:
     """The topic, or `InvalidTopic`."""
     if not isinstance(topic, str):

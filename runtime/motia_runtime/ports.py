@@ -12,7 +12,7 @@ Subjects here carry no app prefix and are already encoded (`naming`); the first 
     st.<group>.<key>    state; last value counts     `history` of the group, no age limit
     dlq.<step>          dead letters                 30 days
     rt.<stream>.<group>.<id>   stream items; last value counts, no age limit
-    run.<trace>         records of runs              bounded by size; appended with `note`
+    run.records         records of runs, many an entry   bounded by size; appended with `note`
 """
 
 from __future__ import annotations

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import Any
 
 import msgspec
 
 from motia_runtime.handler import Trigger
-from motia_runtime.naming import run_subject
 from motia_runtime.ports import Log
 from motia_runtime.runlog import LogLine
 
+SUBJECT = "run.records"
 LISTED = 100  # emits and state operations listed in one record; more are counted, not listed
 RECORD_SIZE = 256 * 1024  # bytes; a larger record leaves out its log lines and lists
+ENTRY_SIZE = 512 * 1024  # bytes of records in one entry of the log
+GATHER = 0.05  # seconds that records wait for company
+TOGETHER = 256  # records that are written without waiting
+PAGE = 200  # entries read at a time
 
 _log = logging.getLogger("motia.records")
 
@@ -72,46 +78,97 @@ class TraceSummary(msgspec.Struct, frozen=True):
 
 
 _encode = msgspec.json.Encoder().encode
+_encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(RunRecord).decode
-_WORST = {"ok": 0, "skipped": 0, "retry": 1, "failed": 2, "dead": 3}
+_WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "failed": 2, "dead": 3}
 
 
-def write_record(log: Log, record: RunRecord) -> None:
+class RecordWriter:
+    """Collects records and writes them together, a line of JSON each: one entry of the log for all runs of a moment, so that the broker
+    has little to do with them. What is not written when the process dies is lost; effects never are. Lives as long as the engine."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._loop = asyncio.get_running_loop()
+        self._records: list[RunRecord] = []
+
+    def add(self, record: RunRecord) -> None:
+        self._records.append(record)
+        if len(self._records) == 1:
+            self._loop.call_later(GATHER, self.flush)
+        elif len(self._records) == TOGETHER:
+            self.flush()
+
+    def flush(self) -> None:
+        records, self._records = self._records, []
+        if not records:
+            return
+        data = _encode_lines(records)
+        if len(data) <= ENTRY_SIZE:
+            self._log.note(SUBJECT, data)
+            return
+        lines: list[bytes] = []
+        size = 0
+        for line in map(_line, records):
+            if size + len(line) > ENTRY_SIZE:
+                self._log.note(SUBJECT, b"".join(lines))
+                lines, size = [], 0
+            lines.append(line)
+            size += len(line)
+        self._log.note(SUBJECT, b"".join(lines))
+
+
+def _line(record: RunRecord) -> bytes:
     data = _encode(record)
     if len(data) > RECORD_SIZE:
+        more = record.more_effects + len(record.emits) + len(record.state)
         slim = msgspec.structs.replace(
-            record, logs=[], more_logs=record.more_logs + len(record.logs), emits=[], state=[]
+            record, logs=[], more_logs=record.more_logs + len(record.logs), emits=[], state=[], more_effects=more
         )
         data = _encode(slim)
-    log.note(run_subject(record.trace_id), data)
+    return data + b"\n"
 
 
 class TraceStore:
-    """Reads the records back."""
+    """Reads the records back. Raises `LogUnavailable`."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
 
     async def runs(self, trace_id: str) -> list[RunRecord]:
         """All attempts of a trace, ordered by start; empty when there is no such trace (or it is too old)."""
-        return sorted(await self._read(run_subject(trace_id), 10_000), key=lambda r: (r.started, r.span_id))
+        wanted = trace_id.encode()
+        found = [record async for record in self._newest(wanted) if record.trace_id == trace_id]
+        return sorted(found, key=lambda r: (r.started, r.span_id))
 
     async def latest(self, limit: int = 50, *, step: str | None = None, runs: int = 5_000) -> list[TraceSummary]:
         """The newest traces, newest first, made from the newest `runs` records."""
         traces: dict[str, list[RunRecord]] = {}
-        for record in await self._read("run.>", runs):
+        seen = 0
+        async for record in self._newest():
             traces.setdefault(record.trace_id, []).append(record)
+            seen += 1
+            if seen >= runs:
+                break
         found = [_summary(trace) for trace in traces.values() if step is None or any(r.step == step for r in trace)]
         return sorted(found, key=lambda t: t.started, reverse=True)[:limit]
 
-    async def _read(self, pattern: str, limit: int) -> list[RunRecord]:
-        found: list[RunRecord] = []
-        for record in await self._log.scan(pattern, limit=limit):
-            try:
-                found.append(_decode(record.data))
-            except msgspec.DecodeError as problem:  # written by another version, or by hand
-                _log.warning("record %s of %s can't be read: %s", record.seq, record.subject, problem)
-        return found
+    async def _newest(self, wanted: bytes = b"") -> AsyncIterator[RunRecord]:
+        """Every record, newest first; only those whose line has `wanted` in it."""
+        before: int | None = None
+        while entries := await self._log.scan(SUBJECT, limit=PAGE, before=before):
+            for entry in entries:
+                before = entry.seq
+                if wanted not in entry.data:
+                    continue
+                for line in reversed(entry.data.splitlines()):
+                    if wanted in line:
+                        try:
+                            yield _decode(line)
+                        except msgspec.DecodeError as problem:  # written by another version, or by hand
+                            _log.warning("a record of entry %s can't be read: %s", entry.seq, problem)
+            if len(entries) < PAGE:
+                return
 
 
 def _summary(runs: list[RunRecord]) -> TraceSummary:

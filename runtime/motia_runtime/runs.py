@@ -18,7 +18,7 @@ from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Trigger
 from motia_runtime.naming import event_subject
-from motia_runtime.records import ErrorInfo, RunRecord, write_record
+from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
 from motia_runtime.runlog import RunLogger
 from motia_runtime.runner import TraceContext
 from motia_runtime.trace import new_span_id
@@ -63,6 +63,7 @@ class Runs:
     def __init__(self, project: Project, types: Types, services: Services, executor: Executor) -> None:
         self.services = services
         self.executor = executor
+        self.records = RecordWriter(services.log)
         self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
         self._root = project.root
@@ -88,8 +89,7 @@ class Runs:
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
         duration = time.perf_counter() - attempt.start
         unit, ctx = attempt.unit, attempt.ctx
-        write_record(
-            self.services.log,
+        self.records.add(
             RunRecord(
                 trace_id=ctx.trace_id,
                 span_id=unit.span_id,

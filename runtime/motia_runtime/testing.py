@@ -124,6 +124,7 @@ class AppUnderTest:
 
     async def runs(self, trace_id: str) -> list[RunRecord]:
         """Every run attempt of a trace, ordered by start."""
+        self._version.engine.records.flush()
         return await TraceStore(self._log).runs(trace_id)
 
 

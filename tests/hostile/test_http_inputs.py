@@ -6,6 +6,7 @@ import asyncio
 import re
 import secrets
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 
 from motia_runtime.broker import connect
 from motia_runtime.http.server import Limits
-from motia_runtime.naming import run_subject
+from motia_runtime.records import TraceStore
 from motia_spec import compile_project
 from support.corpus import Entry, defaults, inputs, named, raw
 from support.process import AppProcess, running_app, write_project
@@ -153,7 +154,7 @@ async def run_records(site: Site) -> list[bytes]:
     context = f"traceparent: 00-{last}-00f067aa0ba902b7-01\r\n\r\n"
     await exchange(site, HEALTHY.removesuffix(b"\r\n") + context.encode(), deadline=MAX_SECONDS)
     async with asyncio.timeout(MAX_SECONDS), connect(compile_project(site.app.folder).require()) as log:
-        while await log.last(run_subject(last)) is None:
+        while not await TraceStore(log).runs(last):
             await asyncio.sleep(0.01)
         return [record.data for record in await log.scan("run.>", limit=1_000)]
 
@@ -166,6 +167,14 @@ async def test_an_error_in_a_handler_leaks_nothing(site: Site) -> None:
     assert answer.startswith(b"HTTP/1.1 500 ")
     assert b"secret of the house" not in answer
     assert b"Traceback" not in answer
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc, which only Linux has")
+def test_the_app_has_stayed_small(site: Site) -> None:
+    """After all of the inputs above, those of 10 MB among them."""
+    status = Path(f"/proc/{site.app.process.pid}/status").read_text()
+    peak = int(status.partition("VmHWM:")[2].split()[0]) // 1024
+    assert peak <= defaults("http")["max_rss_mib"]
 
 
 async def test_a_connection_that_says_nothing_is_closed(site: Site) -> None:
