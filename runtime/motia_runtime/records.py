@@ -42,7 +42,7 @@ class StateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     key: str
 
 
-class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """One attempt of one run. Times are seconds since the epoch, durations seconds."""
 
     trace_id: str

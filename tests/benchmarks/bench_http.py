@@ -6,9 +6,10 @@ Every peer runs in a process of its own, the load generator in another. Peers ta
 meets all of them; the table holds medians over the rounds and ratios. Use ratios: absolute values depend on the machine. On a machine that does
 other work as well, requests per second say how much of it was left; the server's CPU time per request is steadier: its ratios come last.
 
-    bare       an ASGI function that reads the body and sends ready bytes, on our server
-    ours       a step behind guard, routing, headers, trace and response encoding; the runner only calls the handler
-    litestar   @get and @post with a msgspec body, on our server
+    app        `motia start`: an app with a GET step, a validated POST step and a POST step that emits one event; NATS, tracing, all of it
+    http       the same steps behind guard, routing, headers and encoding, but with a runner that only calls the handler
+    bare       an ASGI function that reads and validates the body and sends ready bytes, on our server; EMIT awaits nats-py's publish
+    litestar   @get and @post with a msgspec body, on our server; EMIT awaits nats-py's publish
     bare-uvicorn, litestar-uvicorn   the same two on uvicorn's own server and protocol
 """
 
@@ -19,8 +20,11 @@ import asyncio
 import json
 import multiprocessing
 import os
+import re
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -30,6 +34,7 @@ import msgspec
 import uvloop
 
 from motia_runtime.codec import Codec
+from motia_runtime.nats.embedded import EmbeddedServer
 
 ORDER = json.dumps(
     {
@@ -43,7 +48,39 @@ POST = (
     b"POST /orders HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\nAccept: */*\r\nAccept-Encoding: gzip\r\n"
     b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(ORDER), ORDER)
 )
-REQUESTS = {"GET": GET, "POST": POST}
+REQUESTS = {"GET": GET, "POST": POST, "EMIT": POST.replace(b"/orders", b"/emit", 1)}
+
+SPEC = """
+name: bench
+schemas:
+  Order:
+    type: object
+    required: [customerId, items]
+    properties:
+      customerId: {type: string}
+      note: {type: string}
+      items:
+        type: array
+        items:
+          type: object
+          required: [sku, qty, price]
+          properties: {sku: {type: string}, qty: {type: integer}, price: {type: number}}
+topics: {order: {schema: {$ref: "#/schemas/Order"}, external: out}}
+steps:
+  Hello: {type: api, method: GET, path: /hello}
+  Orders: {type: api, method: POST, path: /orders, body: {$ref: "#/schemas/Order"}}
+  Emit: {type: api, method: POST, path: /emit, body: {$ref: "#/schemas/Order"}, emits: [order]}
+nats: {url: "${NATS_URL}", prefix: bench}
+"""
+STEPS = {
+    "hello": 'async def handler(request, ctx):\n    return {"message": "hello"}\n',
+    "orders": 'async def handler(request, ctx):\n    return {"customer": request.body.customer_id}\n',
+    "emit": (
+        "async def handler(request, ctx):\n"
+        '    await ctx.emit("order", request.body)\n'
+        '    return {"customer": request.body.customer_id}\n'
+    ),
+}
 
 
 class Item(msgspec.Struct):
@@ -58,9 +95,27 @@ class Order(msgspec.Struct):
     note: str = ""
 
 
+class Publisher:
+    """nats-py's JetStream publish, connected at the first use; what a hand-written service does."""
+
+    def __init__(self) -> None:
+        self.js: Any = None
+
+    async def __call__(self, data: bytes) -> None:
+        if self.js is None:
+            import nats
+            from nats.js.api import StreamConfig
+
+            client = await nats.connect(os.environ["NATS_URL"], token=os.environ["NATS_TOKEN"])
+            self.js = client.jetstream()
+            await self.js.add_stream(StreamConfig(name="raw", subjects=["raw.>"]))
+        await self.js.publish("raw.order", data)
+
+
 def bare_app() -> Any:
     decode = msgspec.json.Decoder(Order).decode
     hello = msgspec.json.encode({"message": "hello"})
+    publish = Publisher()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         if scope["method"] == "POST":
@@ -70,7 +125,10 @@ def bare_app() -> Any:
                 body += message["body"]
                 if not message["more_body"]:
                     break
-            answer = msgspec.json.encode({"customer": decode(body).customerId})
+            order = decode(body)
+            if scope["path"] == "/emit":
+                await publish(msgspec.json.encode(order))
+            answer = msgspec.json.encode({"customer": order.customerId})
         else:
             answer = hello
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(answer))]
@@ -91,7 +149,14 @@ def litestar_app() -> Any:
     async def orders(data: Order) -> dict[str, str]:
         return {"customer": data.customerId}
 
-    return Litestar([hello, orders], openapi_config=None, logging_config=None)
+    publish = Publisher()
+
+    @post("/emit", status_code=200)
+    async def emit(data: Order) -> dict[str, str]:
+        await publish(msgspec.json.encode(data))
+        return {"customer": data.customerId}
+
+    return Litestar([hello, orders, emit], openapi_config=None, logging_config=None)
 
 
 class Types:
@@ -129,9 +194,10 @@ def our_app() -> Any:
     return Switch(build_app(project, Types(), Runner(), ready=lambda: True), Hosts("127.0.0.1", ()))
 
 
+EMITTERS = ("app", "bare", "litestar")
 APPS: dict[str, Callable[[], Any]] = {
     "bare": bare_app,
-    "ours": our_app,
+    "http": our_app,
     "litestar": litestar_app,
     "bare-uvicorn": bare_app,
     "litestar-uvicorn": litestar_app,
@@ -167,6 +233,22 @@ def run_server(peer: str, pipe: Any) -> None:
         await server.wait_stopped()
 
     uvloop.run(main())
+
+
+def start_app(folder: Path) -> tuple[subprocess.Popen[str], int]:
+    """`motia start` with the app of this benchmark, and its port."""
+    (folder / "steps").mkdir(parents=True)
+    (folder / "motia.yaml").write_text(SPEC)
+    for name, source in STEPS.items():
+        (folder / "steps" / f"{name}.py").write_text(source)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "motia_runtime", "start", "--port", "0"], cwd=folder, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if found := re.search(r"http://[^:]+:(\d+)", line):
+            return process, int(found[1])
+    raise SystemExit("motia start did not start")
 
 
 class Client(asyncio.Protocol):
@@ -228,11 +310,24 @@ def cpu_seconds(pid: int) -> float:
 
 
 async def main(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        broker = await EmbeddedServer.start(Path(name))
+        os.environ |= {"NATS_URL": broker.url, "NATS_TOKEN": broker.token}
+        try:
+            await compare(options, Path(name))
+        finally:
+            await broker.stop()
+
+
+async def compare(options: argparse.Namespace, folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     peers = options.peers.split(",")
     connections = [int(n) for n in options.connections.split(",")]
     servers: dict[str, tuple[Any, int]] = {}
     for peer in peers:
+        if peer == "app":
+            servers[peer] = start_app(folder / "app")
+            continue
         ours, theirs = context.Pipe()
         process = context.Process(target=run_server, args=(peer, theirs), daemon=True)
         process.start()
@@ -240,12 +335,16 @@ async def main(options: argparse.Namespace) -> None:
     results: dict[tuple[str, str, int], list[tuple[float, float, float]]] = {}
     try:
         for peer in peers:  # warm-up
-            for request in REQUESTS.values():
+            for method, request in REQUESTS.items():
+                if method == "EMIT" and peer not in EMITTERS:
+                    continue
                 await measure(servers[peer][1], request, 4, 0.3)
         for _ in range(options.rounds):
             for method, request in REQUESTS.items():
                 for n in connections:
                     for peer in peers:
+                        if method == "EMIT" and peer not in EMITTERS:
+                            continue
                         process, port = servers[peer]
                         before = cpu_seconds(process.pid)
                         rate, latency = await measure(port, request, n, options.seconds)
@@ -254,7 +353,7 @@ async def main(options: argparse.Namespace) -> None:
     finally:
         for process, _ in servers.values():
             process.terminate()
-            process.join()
+            process.wait() if isinstance(process, subprocess.Popen) else process.join()
     print(
         "| | connections | peer | req/s | of bare | of litestar | p50 ms | CPU us/req | bare's CPU / its | litestar's CPU / its |"
     )
@@ -264,8 +363,9 @@ async def main(options: argparse.Namespace) -> None:
             middle = {
                 peer: [statistics.median(column) for column in zip(*results[method, peer, n], strict=True)]
                 for peer in peers
+                if (method, peer, n) in results
             }
-            for peer in peers:
+            for peer in middle:
                 rate, latency, cpu = middle[peer]
                 of = [f"{rate / middle[p][0]:.2f}" if p in middle else "-" for p in ("bare", "litestar")]
                 by = [f"{middle[p][2] / cpu:.2f}" if p in middle else "-" for p in ("bare", "litestar")]
@@ -278,5 +378,5 @@ if __name__ == "__main__":
     parser.add_argument("--seconds", type=float, default=2.0)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", default="1,16,64")
-    parser.add_argument("--peers", default=",".join(APPS))
+    parser.add_argument("--peers", default=",".join(["app", *APPS]))
     uvloop.run(main(parser.parse_args(sys.argv[1:])))

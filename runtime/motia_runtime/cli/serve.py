@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -149,9 +150,18 @@ class Workplace(msgspec.Struct, frozen=True):
         return compiled.project if compiled.ok else None
 
 
+def settle_memory() -> None:
+    """Once all is loaded: what is there now is never looked at again by the collector, and it runs seldom. Runs leave no cycles behind, so its
+    usual eagerness (every 700 objects) costs a server a tenth of its time for nothing."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
+
+
 def _announce(app: App, project: Project, began: float, *, workbench: bool) -> None:
     if app.taken_port is not None:
         _log.warning("port %s is taken; listening on %s instead", app.taken_port, app.url)
+    settle_memory()
     announce(
         project,
         app.url,
