@@ -149,7 +149,7 @@ async def test_a_hostile_request_is_answered(site: Site, entry: Entry) -> None:
 
 
 async def run_records(site: Site) -> list[bytes]:
-    """The record of every run so far, as stored. Records come in order, so the one of a last request says that all are there."""
+    """The records of all runs so far, as stored. They come in order, so the one of a last request says that all are there."""
     last = secrets.token_hex(16)
     context = f"traceparent: 00-{last}-00f067aa0ba902b7-01\r\n\r\n"
     await exchange(site, HEALTHY.removesuffix(b"\r\n") + context.encode(), deadline=MAX_SECONDS)

@@ -59,17 +59,25 @@ TAKEN = ["taken", "count"]
 UP_TO_THE_BROKER = {"NATS-050"}  # streams with schedules allow roll-ups: who may publish there past us may also purge
 
 
+class Site:
+    """The app, and a client of its API."""
+
+    def __init__(self, app: AppProcess, client: httpx.Client) -> None:
+        self.folder = app.folder
+        self.lines = app.lines
+        self._client = client
+
+    def post(self, path: str, body: Any) -> Any:
+        answer = self._client.post(path, json=body)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = write_project(tmp_path_factory.mktemp("names"), SPEC, emit=EMIT, set=SET, get=GET, take=TAKE)
-    with running_app(folder) as app:
-        yield app
-
-
-def post(app: AppProcess, path: str, body: Any) -> Any:
-    answer = httpx.post(app.url + path, json=body, timeout=30)
-    assert answer.status_code == 200, answer.text
-    return answer.json()
+    with running_app(folder) as app, httpx.Client(base_url=app.url, timeout=30) as client:
+        yield Site(app, client)
 
 
 def stored(folder: Path) -> list[tuple[int, str]]:
@@ -77,19 +85,19 @@ def stored(folder: Path) -> list[tuple[int, str]]:
     return [(record.seq, record.subject) for record in records(folder, "ev.>", "retry.>", "dlq.>")]
 
 
-def assert_serves(app: AppProcess) -> None:
+def assert_serves(app: Site) -> None:
     """An ordinary event is still taken, and handled."""
-    before = post(app, "/get", [TAKEN])[0]["value"] or 0
-    assert post(app, "/emit", {"topic": "orders.created"}) == {"raised": None}
-    wait_for(lambda: post(app, "/get", [TAKEN])[0]["value"] == before + 1)
+    before = app.post("/get", [TAKEN])[0]["value"] or 0
+    assert app.post("/emit", {"topic": "orders.created"}) == {"raised": None}
+    wait_for(lambda: app.post("/get", [TAKEN])[0]["value"] == before + 1)
 
 
 @inputs("topic")
-def test_a_hostile_topic_is_refused(app: AppProcess, entry: Entry) -> None:
+def test_a_hostile_topic_is_refused(app: Site, entry: Entry) -> None:
     topic = value(entry)
     before = stored(app.folder)
     line = len(app.lines)
-    assert post(app, "/emit", {"topic": topic}) == {"raised": entry["expect"]["raises"]}
+    assert app.post("/emit", {"topic": topic}) == {"raised": entry["expect"]["raises"]}
     told = CliRunner().invoke(motia, ["-C", str(app.folder), "emit", "--", topic, "{}"])
     assert told.exit_code in (1, 2)
     assert "this should not happen" not in told.output
@@ -100,17 +108,17 @@ def test_a_hostile_topic_is_refused(app: AppProcess, entry: Entry) -> None:
 
 
 @inputs("key")
-def test_a_hostile_key_is_kept_apart_or_refused(app: AppProcess, entry: Entry) -> None:
+def test_a_hostile_key_is_kept_apart_or_refused(app: Site, entry: Entry) -> None:
     expect = entry["expect"]
     group, key = value(entry)
     other = expect.get("no_collision_with")
     if other is not None:
-        assert post(app, "/set", [[*other, "theirs"]]) == {"raised": None}
-    raised = post(app, "/set", [[group, key, "ours"]])["raised"]
+        assert app.post("/set", [[*other, "theirs"]]) == {"raised": None}
+    raised = app.post("/set", [[group, key, "ours"]])["raised"]
     if "raises" in expect:
         assert raised == expect["raises"]
     elif raised is None:
-        [ours] = post(app, "/get", [[group, key]])
+        [ours] = app.post("/get", [[group, key]])
         assert ours["value"] == "ours"
         assert key in ours["keys"]
         shown = CliRunner().invoke(motia, ["-C", str(app.folder), "state", "get", "--json", "--", group, key])
@@ -118,7 +126,7 @@ def test_a_hostile_key_is_kept_apart_or_refused(app: AppProcess, entry: Entry) -
     else:
         assert raised == expect["roundtrip_or_raises"]
     if other is not None:
-        [theirs] = post(app, "/get", [other])
+        [theirs] = app.post("/get", [other])
         assert theirs["value"] == "theirs"
         if other[0] != group:
             assert len(theirs["keys"]) == 1, "a group lists what is another's"
@@ -126,12 +134,12 @@ def test_a_hostile_key_is_kept_apart_or_refused(app: AppProcess, entry: Entry) -
 
 
 @inputs("header")
-def test_a_hostile_header_reaches_no_event(app: AppProcess, entry: Entry) -> None:
+def test_a_hostile_header_reaches_no_event(app: Site, entry: Entry) -> None:
     """A handler sets no headers at all; the check for those that will be allowed one day refuses these; and what an outside producer sends
     past us, the broker or its client refuses, as far as they can."""
     headers = value(entry)
     before = stored(app.folder)
-    assert post(app, "/emit", {"topic": "orders.created", "more": {"headers": headers}}) == {"raised": "TypeError"}
+    assert app.post("/emit", {"topic": "orders.created", "more": {"headers": headers}}) == {"raised": "TypeError"}
     with pytest.raises(InvalidHeader):
         check_headers(headers)
     if entry["id"] not in UP_TO_THE_BROKER:
