@@ -48,7 +48,7 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         fields: dict[str, Any] = {"id": self.id, **msgspec.to_builtins(self.story)}
         try:
             fields["data"] = msgspec.json.decode(self.data)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             fields["data_base64"] = base64.b64encode(self.data).decode()
         return fields
 

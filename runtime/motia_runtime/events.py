@@ -294,7 +294,7 @@ def says_newer(data: bytes) -> bool:
     """True for a JSON object whose `$v` is a whole number above 1, the version of all schemas that this app knows."""
     try:
         value = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
     version = value.get("$v") if isinstance(value, dict) else None
     return isinstance(version, int) and not isinstance(version, bool) and version > 1

@@ -3,12 +3,15 @@ others. The one that kills its process is proven with the other kills, in tests/
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from motia_runtime.cli.root import motia
 from motia_runtime.deadletters import DeadLetter, DeadLetters
 from motia_runtime.naming import retry_subject, state_subject
 from motia_runtime.ports import Log, Record
@@ -147,3 +150,32 @@ def test_a_message_as_large_as_the_broker_takes_is_handled_or_buried(app: AppPro
     assert weighed is not None
     assert int(weighed.data) == len(data) - 2  # without its quotes
     assert_handled(app, others)
+
+
+UNREADABLE = {
+    "nested 100,000 lists": b"[" * 100_000 + b"]" * 100_000,
+    "nested 100,000 objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
+    "not UTF-8": b'"\xff\xfe"',
+    "NaN": b"NaN",
+    "two values": b"{} {}",
+    "a whole number of 5,000 digits": b"9" * 5_000,
+    "half of a surrogate pair": b'"\\ud800"',
+}
+
+
+@pytest.mark.parametrize("data", UNREADABLE.values(), ids=UNREADABLE.keys())
+def test_what_is_no_json_is_buried_at_once(app: AppProcess, data: bytes) -> None:
+    """For a topic without a schema, where any JSON would do."""
+    line = len(app.lines)
+    event = publish_straight(app.folder, "blob", data)
+    found = buried(app.folder, event)
+    assert found.data == data
+    assert found.story.attempts == 1
+    shown = CliRunner().invoke(motia, ["-C", str(app.folder), "dlq", "ls", "--json"])
+    assert shown.exit_code == 0, shown.output
+    assert found.id in [listed["id"] for listed in json.loads(shown.stdout)]
+    assert "Traceback" not in "\n".join(app.lines[line:])
+    publish_straight(app.folder, "blob", b'"next"')
+    wait_for(
+        lambda: (r := state(app.folder, "weighed", "length")) is not None and r.data == b"4", "nothing more is handled"
+    )
