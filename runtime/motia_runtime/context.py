@@ -16,10 +16,10 @@ from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
 
 from motia_runtime.handler import Trigger
+from motia_runtime.runlog import RunLogger
 
 if TYPE_CHECKING:
     from motia_runtime.effects import Unit
-    from motia_runtime.runlog import RunLogger
 
 T = TypeVar("T")
 
@@ -265,25 +265,29 @@ class Secrets(Mapping[str, str]):
 class BaseContext:
     """What every context has."""
 
-    __slots__ = ("_unit", "attempt", "logger", "secrets", "step", "trace_id", "trigger")
+    __slots__ = ("_logger", "_unit", "attempt", "secrets", "step", "trace_id", "trigger")
 
     trace_id: str  # 32 hex digits, the same for all runs that descend from one trigger
     step: str
     attempt: int  # 1 the first time
     trigger: Trigger
-    logger: RunLogger
     secrets: Secrets
 
-    def __init__(
-        self, unit: Unit, step: str, trace_id: str, attempt: int, trigger: Trigger, logger: RunLogger, secrets: Secrets
-    ) -> None:
+    def __init__(self, unit: Unit, step: str, trace_id: str, attempt: int, trigger: Trigger, secrets: Secrets) -> None:
         self._unit = unit
+        self._logger: RunLogger | None = None
         self.step = step
         self.trace_id = trace_id
         self.attempt = attempt
         self.trigger = trigger
-        self.logger = logger
         self.secrets = secrets
+
+    @property
+    def logger(self) -> RunLogger:
+        """Lines that belong to this run: `ctx.logger.info("charged", amount=12)`."""
+        if self._logger is None:
+            self._logger = RunLogger(self.step, self.trace_id)
+        return self._logger
 
     @property
     def topic(self) -> str | None:
@@ -427,14 +431,9 @@ class BaseSyncContext(BaseContext):
 
     def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(
-            context._unit,
-            context.step,
-            context.trace_id,
-            context.attempt,
-            context.trigger,
-            context.logger,
-            context.secrets,
+            context._unit, context.step, context.trace_id, context.attempt, context.trigger, context.secrets
         )
+        self._logger = context.logger  # one for both, so that the run's record has its lines
         self._context = context
         self._loop = loop
 

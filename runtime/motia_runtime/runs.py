@@ -19,7 +19,6 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Trigger
 from motia_runtime.naming import event_subject
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
-from motia_runtime.runlog import RunLogger
 from motia_runtime.runner import TraceContext
 from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
@@ -82,13 +81,13 @@ class Runs:
     ) -> Attempt:
         step = plan.name
         unit = Unit(self.services, plan.emits, run_id, trace.trace_id, new_span_id())
-        logger = RunLogger(step, trace.trace_id)
-        ctx = Context(unit, step, trace.trace_id, attempt, trigger, logger, self._secrets)
+        ctx = Context(unit, step, trace.trace_id, attempt, trigger, self._secrets)
         return Attempt(plan, unit, ctx, trigger, trace.parent_id, queued)
 
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
         duration = time.perf_counter() - attempt.start
         unit, ctx = attempt.unit, attempt.ctx
+        logger = ctx._logger
         self.records.add(
             RunRecord(
                 trace_id=ctx.trace_id,
@@ -107,8 +106,8 @@ class Runs:
                 emits=unit.emitted,
                 state=unit.written,
                 more_effects=unit.more,
-                logs=ctx.logger.lines,
-                more_logs=ctx.logger.dropped,
+                logs=[] if logger is None else logger.lines,
+                more_logs=0 if logger is None else logger.dropped,
             ),
         )
         if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered

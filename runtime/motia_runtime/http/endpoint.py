@@ -16,9 +16,10 @@ from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.runner import Answer, ApiRunner
+from motia_runtime.runner import Answer, ApiRunner, TraceContext
 from motia_spec.model import ApiStep, Schema
 
+READ_HERE = frozenset({b"traceparent", b"content-length", b"transfer-encoding"})
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
 
 log = logging.getLogger("motia.http")
@@ -38,6 +39,43 @@ def header_dict(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
         joint = "; " if name == "cookie" else ", "
         found[name] = f"{found[name]}{joint}{value}" if name in found else value
     return found
+
+
+class WireRequest(Request[Any, Any, Any]):
+    """A request whose headers are decoded when a handler looks at them, which most don't."""
+
+    __slots__ = ("_headers", "_raw_headers")
+
+    def __init__(
+        self,
+        body: Any,
+        path_params: Any,
+        query_params: Any,
+        raw_headers: list[tuple[bytes, bytes]],
+        headers: dict[str, str] | None,
+        raw_body: bytes,
+        method: str,
+        path: str,
+    ) -> None:
+        self.body = body
+        self.path_params = path_params
+        self.query_params = query_params
+        self._raw_headers = raw_headers
+        self._headers = headers
+        self.raw_body = raw_body
+        self.method = method
+        self.path = path
+
+    @property
+    def headers(self) -> dict[str, str]:  # pyright: ignore[reportIncompatibleVariableOverride]  # read as the attribute it stands for
+        found = self._headers
+        if found is None:
+            found = self._headers = header_dict(self._raw_headers)
+        return found
+
+    @headers.setter
+    def headers(self, value: dict[str, str]) -> None:
+        self._headers = value
 
 
 def _text(value: bytes) -> str:
@@ -66,17 +104,24 @@ class StepEndpoint:
         self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
-        headers = header_dict(scope["headers"])
-        context = trace.parse(headers.get("traceparent")) or trace.new_trace()
+        raw_headers = scope["headers"]
+        headers: dict[str, str] | None = None
+        context: TraceContext | None = None
+        raw = b""
+        for name, _ in raw_headers:
+            if name in READ_HERE:
+                headers = header_dict(raw_headers)
+                context = trace.parse(headers.get("traceparent"))
+                break
+        if context is None:
+            context = trace.new_trace()
         try:
-            if "content-length" in headers or "transfer-encoding" in headers:
+            if headers is not None and ("content-length" in headers or "transfer-encoding" in headers):
                 raw = await read_body(receive, headers, self.step.body_limit)
-            else:
-                raw = b""
             query = self._query.parse(scope["query_string"])
-            body = decode_body(raw, headers, self._body) if raw or self._body is not None else None
+            body = decode_body(raw, headers or {}, self._body) if raw or self._body is not None else None
             params = dict(zip(self._names, values, strict=True)) if values else {}
-            request: Request = Request(body, params, query, headers, raw, scope["method"], scope["path"])
+            request = WireRequest(body, params, query, raw_headers, headers, raw, scope["method"], scope["path"])
             answer = await self._runner.run_api(self.step, request, context, self._finish)
         except ClientGone:
             return
@@ -86,7 +131,7 @@ class StepEndpoint:
             answer = self._failed(error, context.trace_id)
         extra: tuple[Header, ...] = ((b"x-trace-id", context.trace_id.encode()),)
         if self._cors is not None:
-            extra += self._cors.headers(headers.get("origin"))
+            extra += self._cors.headers((headers or header_dict(raw_headers)).get("origin"))
         await send_answer(scope, send, answer, extra)
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
