@@ -74,7 +74,7 @@ class WireRequest(Request[Any, Any, Any]):
         return found
 
     @headers.setter
-    def headers(self, value: dict[str, str]) -> None:
+    def headers(self, value: dict[str, str]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
         self._headers = value
 
 
