@@ -112,9 +112,11 @@ class Runs:
         )
         if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered
             level = logging.WARNING if outcome == "retry" else logging.ERROR
-            fields = {"attempt": ctx.attempt, "outcome": outcome, "error": f"{error.type}: {error.message}"}
-            extra = {"motia": {"step": ctx.step, "trace_id": ctx.trace_id, "fields": fields, "stack": error.stack}}
-            _log.log(level, "%s failed: %s: %s", ctx.step, error.type, error.message, extra=extra)
+            fields: dict[str, object] = {"attempt": ctx.attempt, "outcome": outcome}
+            if error.stack:
+                fields["at"] = error.stack.rpartition("\n")[2]
+            told = {"step": ctx.step, "trace_id": ctx.trace_id, "fields": fields}
+            _log.log(level, "failed: %s: %s", error.type, error.message, extra={"motia": told})
 
     def describe(self, problem: BaseException) -> ErrorInfo:
         """What a person needs to know of an error: its type, its words, and where in the user's own files it came from."""

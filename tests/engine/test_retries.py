@@ -174,7 +174,7 @@ async def test_without_dead_letters_the_event_is_dropped_aloud(make_app, caplog)
         await app.settle()
         assert await app.dead_letters() == []
         assert [r.outcome for r in await app.runs(trace)] == ["failed"]
-        assert "Work failed: NonRetryable: never" in caplog.text
+        assert "failed: NonRetryable: never" in caplog.text
 
 
 def test_delays_grow_as_the_policy_says():
