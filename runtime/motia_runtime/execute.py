@@ -27,7 +27,7 @@ class HandlerTimeout(TimeoutError):
 
 
 class HandlerExited(RuntimeError):
-    """The handler called `sys.exit`. Return or raise instead: the process belongs to all steps."""
+    """The handler called `sys.exit`, or raised what ends a program or a task. Return or raise an `Exception` instead: the process belongs to all steps."""
 
 
 class Executor:
@@ -49,9 +49,13 @@ class Executor:
         except asyncio.CancelledError:
             if watch.expired and task.uncancel() == 0:
                 raise HandlerTimeout(f"no result after {timeout:g} s") from None
+            if not task.cancelling():  # it awaited something that was cancelled
+                raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
             raise
         except SystemExit as problem:
             raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
+        except KeyboardInterrupt as problem:
+            raise HandlerExited("the handler raised KeyboardInterrupt") from problem
         finally:
             self._watchdog.forget(task)
 
@@ -69,6 +73,8 @@ class Executor:
                 return function(*args, sync_ctx)
             except SystemExit as problem:
                 raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
+            except KeyboardInterrupt as problem:
+                raise HandlerExited("the handler raised KeyboardInterrupt") from problem
             finally:
                 finished.set()
 

@@ -80,6 +80,12 @@ class TraceSummary(msgspec.Struct, frozen=True):
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 _decode = msgspec.json.Decoder(RunRecord).decode
+UNSAYABLE = (
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+)  # a logged field that is no JSON: half of a surrogate pair, 10**30
 _WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "failed": 2, "dead": 3}
 
 
@@ -103,8 +109,11 @@ class RecordWriter:
         records, self._records = self._records, []
         if not records:
             return
-        data = _encode_lines(records)
-        if len(data) <= ENTRY_SIZE:
+        try:
+            data = _encode_lines(records)
+        except UNSAYABLE:
+            data = b""  # one of them; line by line, the others are not lost with it
+        if 0 < len(data) <= ENTRY_SIZE:
             self._log.note(SUBJECT, data)
             return
         lines: list[bytes] = []
@@ -119,7 +128,20 @@ class RecordWriter:
 
 
 def _line(record: RunRecord) -> bytes:
-    data = _encode(record)
+    try:
+        data = _encode(record)
+    except UNSAYABLE:
+        logs = [
+            LogLine(
+                line.time,
+                line.level,
+                line.message,
+                {"fields": repr(line.fields).encode("ascii", "backslashreplace").decode()},
+            )
+            for line in record.logs
+        ]
+        record = msgspec.structs.replace(record, logs=logs)
+        data = _encode(record)
     if len(data) > RECORD_SIZE:
         more = record.more_effects + len(record.emits) + len(record.state)
         slim = msgspec.structs.replace(

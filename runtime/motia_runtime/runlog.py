@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -48,7 +49,7 @@ class RunLogger:
         self._add("error", message, fields, more)
 
     def _add(self, level: str, message: object, fields: dict[str, Any] | None, more: dict[str, Any]) -> None:
-        text = str(message)[:LINE_LENGTH]
+        text = in_words(message)[:LINE_LENGTH]
         every = {**fields, **more} if fields else more
         if len(self.lines) < LINES_PER_RUN:
             self.lines.append(LogLine(time.time(), level, text, {k: _plain(v) for k, v in every.items()}))
@@ -64,8 +65,17 @@ class RunLogger:
 def _plain(value: Any) -> Any:
     """As JSON would have it; what JSON can't say is kept as its repr, so that a log line never fails a run."""
     if isinstance(value, (str, int, float, bool)) or value is None:
-        return value[:LINE_LENGTH] if isinstance(value, str) else value
+        return in_words(value)[:LINE_LENGTH] if isinstance(value, str) else value
     try:
         return msgspec.to_builtins(value, str_keys=True)
     except (TypeError, ValueError, RecursionError):
-        return repr(value)[:LINE_LENGTH]
+        return in_words(value, repr)[:LINE_LENGTH]
+
+
+def in_words(value: object, tell: Callable[[object], str] = str) -> str:
+    """The text of a user's value, also when its own `__str__` or `__repr__` fails; fit for UTF-8."""
+    try:
+        text = tell(value)
+    except Exception as problem:
+        text = f"<{type(value).__name__} without a text: {type(problem).__name__}>"
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()

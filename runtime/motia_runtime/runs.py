@@ -19,12 +19,14 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Trigger
 from motia_runtime.naming import event_subject
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
+from motia_runtime.runlog import in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
 from motia_spec.model import Project, Retry
 
 CONFLICTS_PER_RUN = 100  # times a run begins again because of concurrent writers, before it counts as failed
+MESSAGE_LENGTH = 10_000  # characters kept of an error's message
 STACK_FRAMES = 20  # of the user's code, innermost last
 
 _log = logging.getLogger("motia.engine")
@@ -129,7 +131,7 @@ class Runs:
                 name = walk.tb_frame.f_code.co_name
                 frames.append(f"{file.relative_to(self._root).as_posix()}:{walk.tb_lineno} in {name}: {code}")
             walk = walk.tb_next
-        return ErrorInfo(type(problem).__name__, str(problem), "\n".join(frames[-STACK_FRAMES:]))
+        return ErrorInfo(type(problem).__name__, in_words(problem)[:MESSAGE_LENGTH], "\n".join(frames[-STACK_FRAMES:]))
 
 
 def retry_delay(retry: Retry, failed: int) -> float:
