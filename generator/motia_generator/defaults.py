@@ -26,13 +26,8 @@ def default_of(schema: JSON, expr: Expr, defs: Defs) -> Expr | None:
     found = assertions(schema)
     if found is True:
         fits = True
-    elif (
-        isinstance(found, dict)
-        and not (set(found) & {"$ref", "enum", "const", "allOf", "anyOf", "oneOf"})
-        and types_of(found)
-    ):
-        fits = is_type(value, types_of(found)) and not isinstance(value, list | dict)
-        fits = fits or _is_valid(schema, value, defs)
+    elif isinstance(found, dict) and set(found) == {"type"} and not isinstance(value, list | dict):
+        fits = is_type(value, types_of(found))
     else:
         fits = _is_valid(schema, value, defs)
     if not fits:
@@ -52,7 +47,8 @@ def _is_valid(schema: JSON, value: JSON, defs: Defs) -> bool:
     assert isinstance(schema, dict)
     whole = {**schema, "$defs": dict(defs)}
     try:
-        Draft202012Validator(whole, registry=Registry()).validate(value)
+        checker = Draft202012Validator.FORMAT_CHECKER
+        Draft202012Validator(whole, registry=Registry(), format_checker=checker).validate(value)
     except (ValidationError, RecursionError):
         return False
     return True

@@ -145,7 +145,10 @@ class SchemaTypes:
                 return self._union(keyword, found[keyword], hint)
         if "$ref" in found:
             rest = set(found) - {"$ref"}
-            return self.ref(shapes.ref_key(found) or "").but(*(rest - self._implied(found, rest)))
+            rest -= self._implied(found, rest)
+            if rest and admitted & _LOSSY:
+                return Typ(_generic(admitted), frozenset(found))
+            return self.ref(shapes.ref_key(found) or "").but(*rest)
         if "allOf" in found:
             return self._all_of(found, admitted, hint)
         return self._plain(found, admitted, hint)
@@ -193,7 +196,7 @@ class SchemaTypes:
 
     def _class(self, name: str, found: Object, doc: tuple[str, ...]) -> Typ:
         merged = shapes.merge(found, self.defs)
-        described = list(dict.fromkeys([*merged.properties, *merged.required]))
+        described = list(dict.fromkeys([*merged.properties, *merged.required, *merged.mentioned]))
         undescribed = merged.closed and any(wire not in merged.properties for wire in merged.required)
         cls = self.classes[name] = Class(name, doc, closed=merged.closed)
         names = field_names(described)
@@ -202,7 +205,8 @@ class SchemaTypes:
             schema = merged.properties.get(wire, True)
             typ = self.build(schema, name + class_name(wire))
             optional = wire not in merged.required
-            default = default_of(schema, typ.expr, self.defs) if optional else None
+            judged = wire in merged.mentioned  # by its presence: it is not to be made up
+            default = default_of(schema, typ.expr, self.defs) if optional and not judged else None
             cls.fields.append(Field(names[wire], wire, typ, optional, default))
         self._open.pop()
         inner = merged_typ([f.typ for f in cls.fields])
@@ -237,6 +241,8 @@ class SchemaTypes:
         counts = Counter(kind for _, admits in others for kind in admits)
         counts.update({"object"} if objects else ())
         overlapping = {kind for kind, count in counts.items() if count > 1}
+        containers = any({"array", "object"} & admits for _, admits in others)
+        containers |= not all(shapes.is_class(resolve(m, self.defs)[1], self.defs) for m in objects)
         parts, gap = [], bool(overlapping) or not members
         if "object" in overlapping:
             parts.append(Typ(ANY_OBJECT))
@@ -245,9 +251,12 @@ class SchemaTypes:
         elif objects:
             tagged = self._tagged(objects, hint)
             gap |= tagged is None
+            containers |= tagged is None
             parts.append(tagged or Typ(ANY_OBJECT))
         for member, admits in others:
-            if admits & overlapping:
+            unsafe = containers and "string" in admits and shapes.has_pattern(member, self.defs)  # see _plain
+            gap |= unsafe
+            if unsafe or admits & overlapping:
                 parts += [Typ(_GENERIC[kind]) for kind in sorted(admits)]
             else:
                 parts.append(self.build(member, hint))
@@ -306,6 +315,8 @@ class SchemaTypes:
         if shapes.types_of(rest):
             return self._plain(rest, admitted, hint).but("allOf")
         first = next((m for m in found["allOf"] if kinds(m, self.defs) != shapes.KINDS), True)
+        if kinds(first, self.defs) & _LOSSY:
+            return Typ(_generic(admitted), frozenset(found))
         return self.build(first, hint).but("allOf", *rest)
 
     # -- by type ---------------------------------------------------------------------------------------------------
@@ -318,12 +329,17 @@ class SchemaTypes:
         parts = []
         for kind in dict.fromkeys(order):
             own = {k: v for k, v in found.items() if shapes.KIND_OF.get(k) == kind}
-            if kind == "number":
+            if kind in _LOSSY and not {"$ref", *shapes.IN_PLACE}.isdisjoint(found):
+                parts.append(Typ(_GENERIC[kind], frozenset(own)))
+            elif kind == "number":
                 expr, gaps = scalars.number(own, integer="integer" in words and "number" not in words)
                 parts.append(Typ(expr, frozenset(gaps)))
             elif kind == "string":
-                expr, gaps = scalars.string(own)
-                parts.append(Typ(expr, frozenset(gaps)))
+                # msgspec 0.22 frees the regular expression of a text beside a list or dict as if it were a type: memory
+                # is corrupted when a decoder is dropped, and by every `convert`. So the second tier has these.
+                unsafe = {"pattern", "format"} & set(own) if {"array", "object"} & set(order) else set[str]()
+                expr, gaps = scalars.string({k: v for k, v in own.items() if k not in unsafe})
+                parts.append(Typ(expr, frozenset(gaps | unsafe)))
             elif kind == "array":
                 parts.append(self._array(own, hint))
             elif kind == "object":
@@ -345,7 +361,10 @@ class SchemaTypes:
             return Typ(_sized(ANY_LIST, least, most), frozenset(rest | {"prefixItems", *({"items"} & set(own))}))
         if own.get("items") is False:
             most = 0
-        item = self.build(own.get("items", True), f"{hint} item") if own.get("items") is not False else Typ(ANY)
+        items = own.get("items", True)
+        item = self.build(items, f"{hint} item") if items is not False else Typ(ANY)
+        if "items" in own and kinds(items, self.defs) & _LOSSY and not {"uniqueItems", "contains"}.isdisjoint(own):
+            item = Typ(_generic(kinds(items, self.defs)), frozenset({"items"}))
         big = scalars.too_long(least, most)
         expr = index("list", item.expr)
         return Typ(
@@ -358,9 +377,9 @@ class SchemaTypes:
         least, most = own.get("minProperties", 0), own.get("maxProperties")
         rest = set(own) - {"minProperties", "maxProperties"}
         value = Typ(ANY)
-        if "properties" not in own and "patternProperties" not in own:
+        if {"properties", "patternProperties", "dependentSchemas"}.isdisjoint(own):
             extra = own.get("additionalProperties", True)
-            if own.get("unevaluatedProperties") is False and "additionalProperties" not in own:
+            if own.get("unevaluatedProperties") is False:
                 extra = False
                 rest.discard("unevaluatedProperties")
             if extra is False:
@@ -385,6 +404,14 @@ _GENERIC = {
     "array": ANY_LIST,
     "object": ANY_OBJECT,
 }
+
+# Kinds whose values may lose something in a type: what a class does not name. Nothing that compares whole values, or judges them by
+# what a class may not name, is beside a type of these kinds: what was valid when it was decoded is valid when it is encoded.
+_LOSSY = frozenset({"array", "object"})
+
+
+def _generic(admitted: frozenset[str]) -> Expr:
+    return either(_GENERIC[kind] for kind in sorted(admitted))
 
 
 def _sized(expr: Expr, least: int | float, most: int | float | None) -> Expr:

@@ -58,6 +58,8 @@ def assertions(schema: JSON) -> Object | bool:
         if keyword == "format" and value not in FORMATS:
             continue
         kept[keyword] = value
+    if "additionalProperties" in schema:
+        kept.pop("unevaluatedProperties", None)  # none are left for it: even `true` evaluates every property
     if "if" not in kept or not ("then" in kept or "else" in kept):
         for keyword in ("if", "then", "else"):
             kept.pop(keyword, None)
@@ -131,17 +133,33 @@ def kinds(schema: JSON, defs: Defs, seen: frozenset[str] = frozenset()) -> froze
     return admitted
 
 
+def has_pattern(schema: JSON, defs: Defs, seen: frozenset[str] = frozenset()) -> bool:
+    """May the type of a schema's texts hold a regular expression, by `pattern` or by an enforced format?"""
+    found = assertions(schema)
+    if not isinstance(found, dict):
+        return False
+    if "pattern" in found or "format" in found:
+        return True
+    key = ref_key(found)
+    if key is not None and key not in seen and key in defs and has_pattern(defs[key], defs, seen | {key}):
+        return True
+    return any(has_pattern(m, defs, seen) for keyword in ("allOf", "anyOf", "oneOf") for m in found.get(keyword, ()))
+
+
 class Merged(msgspec.Struct):
     """An object schema with what `allOf` and `$ref` add to it."""
 
     properties: dict[str, JSON] = {}
     required: list[str] = []  # in order, may name properties that are not described
+    mentioned: dict[str, None] = {}  # more names whose presence the gaps judge
     closed: bool = False
-    is_map: bool = False  # names are not all known: patternProperties or a schema for additional ones
+    is_map: bool = False  # not all names that matter are known: patternProperties, a schema for additional ones, ...
+    evaluated: bool = False  # a part judges every property, so that an outer unevaluatedProperties has none left
     gaps: set[str] = msgspec.field(default_factory=set)  # keywords that the merged form does not say
 
 
 _MERGED = {"type", "properties", "required", "additionalProperties", "unevaluatedProperties", "allOf", "$ref"}
+_EVALUATES = {"additionalProperties", "unevaluatedProperties"}
 
 
 def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Merged:
@@ -164,6 +182,7 @@ def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Mer
             seen |= {key}
     for keyword, part in parts:
         found = assertions(part)
+        out.evaluated |= isinstance(part, dict) and not part.keys().isdisjoint(_EVALUATES)
         if not isinstance(found, dict):
             if not found:
                 out.gaps.add(keyword)
@@ -172,36 +191,80 @@ def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Mer
         if inner.gaps or inner.closed or inner.is_map:
             out.gaps.add(keyword)
         out.is_map |= inner.is_map
+        out.evaluated |= inner.evaluated
         for name, described in inner.properties.items():
             if name in out.properties and out.properties[name] != described:
                 out.properties[name] = True
                 out.gaps.add(keyword)
             else:
                 out.properties[name] = described
+        out.mentioned |= inner.mentioned
         out.required += [name for name in inner.required if name not in out.required]
-    for name in _named_in_place(schema, rest) if out.properties else ():
-        out.properties.setdefault(name, True)
+    mentions = _Mentions()
+    _mention({k: schema[k] for k in rest & {*IN_PLACE, "dependentRequired", "dependentSchemas"}}, defs, mentions)
+    for name in mentions.inside & set(out.properties):
+        if looks_inside(out.properties[name], defs):
+            out.properties[name] = True
+            out.gaps.add("properties")
+    if not closed:
+        out.mentioned |= mentions.names
+    has_default = any(isinstance(described, dict) and "default" in described for described in out.properties.values())
+    out.is_map |= mentions.counts and (has_default or not closed)
+    out.is_map |= not closed and schema.get("minProperties", 0) > len(out.required)
+    out.is_map |= has_default and not {"maxProperties", "propertyNames"}.isdisjoint(schema)
     if closed and parts and set(out.properties) != set(schema.get("properties", {})):
         out.gaps.add("additionalProperties")
     elif closed:
         out.closed = True
-    if schema.get("unevaluatedProperties") is False and not out.is_map and not (out.gaps | rest):
+    if schema.get("unevaluatedProperties") is False and not (out.is_map or out.evaluated or out.gaps | rest):
         out.closed = True
     elif "unevaluatedProperties" in schema:
         out.gaps.add("unevaluatedProperties")
     return out
 
 
-def _named_in_place(schema: Object, keywords: set[str]) -> list[str]:
-    """Names that only conditional parts of a schema describe. They belong to the object, with any value."""
-    if schema.get("additionalProperties") is False:
-        return []
-    parts: list[JSON] = [schema[k] for k in ("if", "then", "else") if k in keywords]
-    for keyword in ("anyOf", "oneOf"):
-        parts += schema[keyword] if keyword in keywords else []
-    parts += schema["dependentSchemas"].values() if "dependentSchemas" in keywords else []
-    described: list[Object] = [part.get("properties", {}) for part in parts if isinstance(part, dict)]  # type: ignore[misc]  # a schema's are a mapping
-    return [name for names in described for name in names]
+class _Mentions(msgspec.Struct):
+    """What parts of a schema that judge the same object speak of."""
+
+    names: dict[str, None] = {}
+    inside: set[str] = msgspec.field(default_factory=set)  # names whose values they judge by what is in them
+    counts: bool = False  # they judge properties that they don't name
+
+
+_COUNTS = {"minProperties", "maxProperties", "patternProperties", "propertyNames", *_EVALUATES}
+
+
+def _mention(part: JSON, defs: Defs, out: _Mentions, seen: frozenset[str] = frozenset()) -> None:
+    found = assertions(part)
+    if not isinstance(found, dict):
+        return
+    out.counts |= not _COUNTS.isdisjoint(found)
+    for value in [found["const"]] if "const" in found else found.get("enum", ()):
+        out.counts |= isinstance(value, dict)
+    for name, described in found.get("properties", {}).items():
+        out.names[name] = None
+        if looks_inside(described, defs):
+            out.inside.add(name)
+    out.names |= dict.fromkeys(found.get("required", ()))
+    for name, needed in found.get("dependentRequired", {}).items():
+        out.names |= dict.fromkeys([name, *needed])
+    out.names |= dict.fromkeys(found.get("dependentSchemas", ()))
+    key = ref_key(found)
+    if key is not None and key in defs and key not in seen:
+        _mention(defs[key], defs, out, seen | {key})
+    for keyword in ("allOf", "anyOf", "oneOf"):
+        for member in found.get(keyword, ()):
+            _mention(member, defs, out, seen)
+    for keyword in ("not", "if", "then", "else"):
+        _mention(found.get(keyword, True), defs, out, seen)
+    for member in found.get("dependentSchemas", {}).values():
+        _mention(member, defs, out, seen)
+
+
+def looks_inside(schema: JSON, defs: Defs) -> bool:
+    """Does a schema judge objects or arrays by more than that they are some?"""
+    found = assertions(schema)
+    return isinstance(found, dict) and set(found) != {"type"} and not kinds(found, defs).isdisjoint({"object", "array"})
 
 
 def tag_of(schema: JSON, defs: Defs) -> dict[str, str]:
@@ -233,7 +296,9 @@ def is_class(schema: JSON, defs: Defs) -> bool:
         return False
     merged = merge(found, defs)
     return (
-        bool(merged.properties) and not merged.is_map and all(map(is_wire_name, [*merged.properties, *merged.required]))
+        bool(merged.properties)
+        and not merged.is_map
+        and all(map(is_wire_name, [*merged.properties, *merged.required, *merged.mentioned]))
     )
 
 

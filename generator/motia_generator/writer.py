@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from motia_spec.stamp import PACKAGE, is_generated
+from motia_spec.stamp import PACKAGE, REGISTRY, is_generated
 
 
 class WriteError(Exception):
@@ -34,7 +34,7 @@ def write(root: Path, generated: dict[str, str], stubs: dict[str, str]) -> Chang
     """Write what differs, remove what is stale. Each file is replaced as a whole or not at all. Raises `WriteError`, `OSError`."""
     root = Path(os.path.realpath(root))
     changes = _plan(root, generated, stubs)
-    for path in changes.written:
+    for path in sorted(changes.written, key=lambda p: p == REGISTRY):  # last: it says that the others are current
         _replace(root / path, generated[path])
     for path in changes.stubs:
         _create(root / path, stubs[path])

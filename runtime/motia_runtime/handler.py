@@ -45,13 +45,17 @@ class Model(msgspec.Struct, kw_only=True):
         return (key for key in _attributes(type(self)) if key in self)
 
 
-_by_wire_name: dict[type, dict[str, str]] = {}
+_NAMES = "__wire_names__"  # kept on the class itself, so that it goes with the class when a reload drops it
 
 
 def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
-    found = _by_wire_name.get(kind)
+    """Wire name to attribute, in the order in which they are encoded: the tag of a tagged union's member first."""
+    found: dict[str, str] | None = kind.__dict__.get(_NAMES)
     if found is None:
-        found = _by_wire_name[kind] = dict(zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True))
+        tag = kind.__struct_config__.tag_field
+        found = {tag: tag} if tag is not None and hasattr(kind, tag) else {}
+        found |= zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
+        setattr(kind, _NAMES, found)
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import sys
 from collections.abc import Callable, Sequence
 from importlib.abc import InspectLoader, MetaPathFinder
@@ -17,7 +18,9 @@ from typing import Any
 
 from motia_runtime.codec import Codec
 from motia_spec.model import Project, Schema
-from motia_spec.stamp import PACKAGE, stamp
+from motia_spec.stamp import PACKAGE, REGISTRY, stamp
+
+_log = logging.getLogger("motia.types")
 
 
 class Types:
@@ -57,26 +60,40 @@ def describe(schema_id: str) -> str:
 
 
 def load_types(project: Project, generate: Callable[[Project], dict[str, str]]) -> Types:
-    """Import the generated package anew and give its codecs. Modules of an earlier call are forgotten, unless this one fails."""
+    """Import the generated package anew and give its codecs. Modules of an earlier call are forgotten, unless this one fails.
+
+    The files on disk are used when their stamp is this spec's, whatever else was done to them. When they can't be imported, a warning
+    says so and the package is generated in memory, as for files of another spec.
+    """
     wanted = stamp(project)
     folder = project.root / PACKAGE
     if wanted and _stamp_on_disk(folder) == wanted:
-        finder: _Finder = _OnDisk(folder)
-    else:
-        finder = _InMemory(generate(project))
+        try:
+            return Types(project, _import(_OnDisk(folder)))
+        except Exception as error:
+            found = f"{type(error).__name__}: {error}"
+            _log.warning("%s can't be imported (%s): types are made in memory; run `motia gen`", PACKAGE, found)
+    return Types(project, _import(_InMemory(generate(project))))
+
+
+def _import(finder: _Finder) -> ModuleType:
+    """The registry, as this finder finds it. Whatever is raised, the modules and finder of before are in place then."""
     old_modules = {name: module for name, module in sys.modules.items() if _is_ours(name)}
     old_finders = [f for f in sys.meta_path if isinstance(f, _Finder)]
     for name in old_modules:
         del sys.modules[name]
     sys.meta_path[:] = [finder, *(f for f in sys.meta_path if f not in old_finders)]
     try:
-        return Types(project, importlib.import_module(f"{PACKAGE}._registry"))
+        registry = importlib.import_module(f"{PACKAGE}._registry")
+        if not (isinstance(registry.TYPES, dict) and isinstance(registry.GAPS, dict)):
+            raise ImportError(f"{PACKAGE}._registry is not what `motia gen` wrote")
     except BaseException:
         for name in [n for n in sys.modules if _is_ours(n)]:
             del sys.modules[name]
         sys.modules.update(old_modules)
         sys.meta_path[:] = [*old_finders, *(f for f in sys.meta_path if f is not finder)]
         raise
+    return registry
 
 
 def _is_ours(name: str) -> bool:
@@ -86,7 +103,7 @@ def _is_ours(name: str) -> bool:
 def _stamp_on_disk(folder: Path) -> str:
     """The FINGERPRINT of a generated package, without running it; empty when there is none."""
     try:
-        text = (folder / "_registry.py").read_text(encoding="utf-8")
+        text = (folder.parent / REGISTRY).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         return ""
     for line in text.splitlines():

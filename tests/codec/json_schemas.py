@@ -76,6 +76,36 @@ AWKWARD: dict[str, tuple[Any, dict[str, Any], set[str]]] = {
         },
         set(),
     ),
+    "pattern beside list": ({"type": ["string", "array"], "pattern": "^a"}, {}, {"pattern"}),
+    "pattern beside map": ({"anyOf": [{"type": "string", "pattern": "^a"}, {"type": ["object", "null"]}]}, {}, {"anyOf"}),
+    "pattern beside list, by reference": (
+        {"oneOf": [{"type": "array", "items": REF_A}, REF_A, REF_B]},
+        {"A": {"anyOf": [{"type": "string", "format": "date"}, {"type": "null"}]}, "B": _object({"a": REF_A}, "a")},
+        {"oneOf"},
+    ),
+    "pattern beside class": ({"anyOf": [{"type": "string", "pattern": "^a"}, REF_A]}, {"A": _object({"a": STRING}, "a")}, set()),
+    "additional properties, then unevaluated": (_object({}, additionalProperties=True, unevaluatedProperties=False), {}, set()),
+    "alternatives, then unevaluated": (
+        {"type": "object", "oneOf": [_object({"a": STRING}, "a"), _object({"b": STRING}, "b")], "unevaluatedProperties": False},
+        {}, {"oneOf", "unevaluatedProperties"},
+    ),
+    "nullable, alternatives, then unevaluated": (
+        {"type": ["object", "null"], "properties": {"b": STRING}, "oneOf": [_object({"a": STRING}, "a"), REF_A], "unevaluatedProperties": False},
+        {"A": {"type": "null"}}, {"oneOf", "properties", "unevaluatedProperties"},
+    ),
+    "additional properties within, then unevaluated": (
+        {"type": "object", "allOf": [_object({"a": STRING}, additionalProperties=True)], "unevaluatedProperties": False}, {}, {"unevaluatedProperties"},
+    ),
+    "counted properties": (_object({"a": STRING}, "a", minProperties=2), {}, {"properties", "required"}),
+    "counted, of a reference": ({**REF_A, "minProperties": 1}, {"A": _object({"a": STRING})}, {"$ref", "minProperties"}),
+    "unique objects": ({"type": "array", "items": REF_A, "uniqueItems": True}, {"A": _object({"a": STRING})}, {"items", "uniqueItems"}),
+    "names that others depend on": (_object({"a": STRING}, dependentRequired={"a": ["z"]}), {}, {"dependentRequired"}),
+    "judged inside": (
+        _object({"p": REF_A}, **{"if": {"required": ["p"]}, "then": {"properties": {"p": {"required": ["z"]}}}}), {"A": _object({"a": STRING})},
+        {"if", "then", "properties"},
+    ),
+    "default of a name that must not be": (_object({"a": STRING, "b": {"type": "string", "default": "x"}}, **{"not": {"required": ["b"]}}), {}, {"not"}),
+    "default that does not fit": (_object({"a": {"type": "integer", "minimum": 1, "default": 0}}), {}, set()),
     "mixed enum": ({"enum": ["a", 1, None, True]}, {}, {"enum"}),
     "enum of texts": ({"type": "string", "enum": ["a", 'b"c', "d\\", ""]}, {}, set()),
     "enum beyond its type": ({"type": "string", "enum": ["a", 1]}, {}, set()),
@@ -164,14 +194,22 @@ def schemas() -> st.SearchStrategy[Any]:
         number,
         constant,
         st.sampled_from(
-            [True, False, {}, {"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, REF_A, REF_B]
+            [
+                *(True, False, {}, {"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, REF_A, REF_B),
+                *({"type": ["string", "array"], "pattern": "^a"}, {"type": ["object", "string"], "format": "date"}),
+            ]
         ),
     )
     return st.recursive(leaves, _composed, max_leaves=7)
 
 
 def _composed(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    properties = st.dictionaries(st.sampled_from(NAMES), inner, max_size=4)
+    filled = st.builds(
+        lambda s, v: {**s, "default": v} if isinstance(s, dict) else s,
+        inner,
+        st.sampled_from(["", "a", 0, 1, True, None, [], {}]),
+    )
+    properties = st.dictionaries(st.sampled_from(NAMES), st.one_of(inner, inner, filled), max_size=4)
     names = st.lists(st.sampled_from(NAMES), unique=True, max_size=2)
     objects = st.fixed_dictionaries(
         {"type": st.just("object")},

@@ -8,7 +8,7 @@ from typing import Any
 from motia_types import schemas
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "1-522c336522b5e56906df3cb890f172d8432fd60d3a680806ce890b78f2d384a2"
+FINGERPRINT = "2-522c336522b5e56906df3cb890f172d8432fd60d3a680806ce890b78f2d384a2"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {
     "def:Order": schemas.Order,
