@@ -48,7 +48,9 @@ class Engine:
         self._toucher: asyncio.Task[None] | None = None
         self._calls = 0  # api runs under way
         self.running = False
-        suspects = Suspects(log)
+        self._suspects = Suspects(log)
+        self._quiet = asyncio.Event()  # no api run is under way
+        self._quiet.set()
         for step in project.steps.values():
             if step.name not in bound:
                 continue  # a noop
@@ -56,7 +58,7 @@ class Engine:
             if isinstance(step, ApiStep):
                 self._apis[step.name] = plan, self._chain(plan.bound)
             elif isinstance(step, EventStep) and step.topics:
-                self._workers.append(EventWorker(plan, step, self._runs, self.letters, suspects))
+                self._workers.append(EventWorker(plan, step, self._runs, self.letters, self._suspects))
             elif isinstance(step, CronStep):
                 self._workers.append(CronWorker(plan, step, self._runs))
 
@@ -82,13 +84,19 @@ class Engine:
     async def stop(self, grace: float) -> None:
         """Take nothing new, let what runs finish for `grace` seconds, give back the rest."""
         self.running = False
-        await asyncio.gather(*(worker.stop(grace) for worker in self._workers))
+        await asyncio.gather(self._until_quiet(grace), *(worker.stop(grace) for worker in self._workers))
+        await self._suspects.stop()
         if self._toucher is not None:
             self._toucher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._toucher
         self._runs.records.flush()
         self._executor.close()
+
+    async def _until_quiet(self, grace: float) -> None:
+        """Api runs are ended by their requests; here only so that their threads and timeouts last as long as they."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._quiet.wait(), grace)
 
     async def _touch_for_ever(self) -> None:
         clock, work = self._runs.services.clock, self._runs.work
@@ -111,6 +119,7 @@ class Engine:
         run_id = f"{step.name}:{new_span_id()}"
         conflicts = 0
         self._calls += 1
+        self._quiet.clear()
         try:
             while True:
                 attempt = runs.begin(plan, trace, trigger, run_id)
@@ -135,6 +144,8 @@ class Engine:
                     return answer
         finally:
             self._calls -= 1
+            if not self._calls:
+                self._quiet.set()
 
     def _chain(self, bound: BoundStep) -> Bound:
         """The handler with its middleware around it, as one async function of (request, ctx)."""

@@ -136,8 +136,10 @@ class EventWorker:
                     if not await self._suspects.may_run(self._step, asked.event_id):
                         await self._bury_crasher(delivery, asked)
                     else:
-                        await self._run(delivery, asked)
-                        await self._suspects.survived(self._step, asked.event_id)
+                        try:
+                            await self._run(delivery, asked)
+                        finally:
+                            self._suspects.survived(self._step, asked.event_id)
             else:
                 await self._run(delivery, asked)
         except asyncio.CancelledError:

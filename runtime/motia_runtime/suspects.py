@@ -7,13 +7,28 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
+
+from motia_runtime.context import new_id
 from motia_runtime.naming import encode
-from motia_runtime.ports import Delivery, Log
+from motia_runtime.ports import Delivery, Log, LogUnavailable
 from motia_runtime.state import DELETED, value_of
 from motia_spec.model import EventStep
 
 SUSPECT_FROM = 3  # deliveries
 MARK_KEPT = 86_400.0  # seconds
+AGAIN = 1.0  # seconds between tries to take a mark back
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """What stands against an event."""
+
+    deaths: int  # processes that began to run it and did not come to the end
+    by: str  # the process that runs it now
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder(Mark).decode
 
 
 class Suspects:
@@ -21,23 +36,46 @@ class Suspects:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._me = new_id()
+        self._clearing: set[asyncio.Task[None]] = set()
         self.lane = asyncio.Lock()
 
     def suspected(self, delivery: Delivery) -> bool:
         return delivery.delivered >= SUSPECT_FROM
 
     async def may_run(self, step: EventStep, event_id: str) -> bool:
-        """Write the mark and say yes, or no when the event has been run with a mark often enough: all attempts but the two before."""
+        """Write the mark and say yes, or no when the event has killed often enough: all attempts but the two before."""
         subject = _subject(step, event_id)
-        old = value_of(await self._log.last(subject))
-        marks = int(old.data) if old.data else 0
-        if marks >= max(1, step.retry.attempts - (SUSPECT_FROM - 1)):
+        old = value_of(await self._log.last(subject)).data
+        mark = _decode(old) if old else None
+        # our own mark means that we are alive: an outage kept us from taking it back
+        deaths = 0 if mark is None else mark.deaths + (mark.by != self._me)
+        if deaths >= max(1, step.retry.attempts - (SUSPECT_FROM - 1)):
             return False
-        await self._log.append(subject, str(marks + 1).encode(), ttl=MARK_KEPT)
+        await self._log.append(subject, _encode(Mark(deaths, self._me)), ttl=MARK_KEPT)
         return True
 
-    async def survived(self, step: EventStep, event_id: str) -> None:
-        await self._log.append(_subject(step, event_id), b"", headers=DELETED)
+    def survived(self, step: EventStep, event_id: str) -> None:
+        """Take the mark back, as soon as the broker can be reached."""
+        task = asyncio.get_running_loop().create_task(self._clear(_subject(step, event_id)))
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
+
+    async def _clear(self, subject: str) -> None:
+        while True:
+            try:
+                await self._log.append(subject, b"", headers=DELETED)
+            except LogUnavailable:
+                await asyncio.sleep(AGAIN)
+            else:
+                return
+
+    async def stop(self) -> None:
+        """Wait for marks to be taken back, but not for a broker that is away."""
+        if self._clearing:
+            await asyncio.wait(self._clearing, timeout=AGAIN)
+        for task in self._clearing:
+            task.cancel()
 
 
 def _subject(step: EventStep, event_id: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from pathlib import Path
@@ -104,7 +105,7 @@ def test_an_event_that_kills_its_process_is_buried_and_takes_no_other_along(tmp_
         if data["id"] == "die":
             with open("deaths", "a") as f: f.write("x")
             os.kill(os.getpid(), signal.SIGKILL)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.3)
         await ctx.state.done.set(data["id"], 1)
     """
     begin = """
@@ -118,7 +119,9 @@ def test_an_event_that_kills_its_process_is_buried_and_takes_no_other_along(tmp_
     for _ in range(8):
         with running_app(folder) as app:
             if not sent:
-                httpx.post(app.url + "/begin", json=[*ids[:10], "die", *ids[10:]])
+                assert httpx.post(app.url + "/begin", json=ids).status_code == 204
+                with contextlib.suppress(httpx.TransportError):  # the answer may not get out in time
+                    httpx.post(app.url + "/begin", json=["die"])
                 sent = True
             deadline = time.monotonic() + 60
             while app.process.poll() is None and time.monotonic() < deadline:

@@ -1,0 +1,56 @@
+"""Events that come again and again without an end: guilty only when processes died of them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from motia_runtime.ports import LogUnavailable
+from motia_runtime.suspects import Suspects
+from motia_spec.model import EventStep, Handler, Retry
+
+SPEC = """
+name: t
+topics: {a: {external: in}}
+state: {done: {}}
+steps:
+  Work: {type: event, subscribes: [a], retry: {attempts: 3}}
+"""
+WORK = """
+async def handler(data, ctx):
+    await ctx.state.done.update("n", lambda old: (old or 0) + 1)
+"""
+STEP = EventStep(name="Work", handler=Handler(path="steps/work.py"), subscribes=(), retry=Retry(attempts=3))
+
+
+async def test_an_outage_of_the_broker_makes_nobody_guilty(make_app, monkeypatch):
+    """Ten times the effects can't be stored; each time the event is given back. It is handled when the broker is there again."""
+    async with make_app(SPEC, work=WORK) as app:
+        append, refusals = app._log.append, [0]
+
+        def away(subject, *args, **more):
+            if subject == "st.done.n" and refusals[0] < 10:
+                refusals[0] += 1
+                raise LogUnavailable("no room")
+            return append(subject, *args, **more)
+
+        monkeypatch.setattr(app._log, "append", away)
+        await app.emit("a", None)
+        await app.advance(60)
+        assert refusals[0] == 10
+        assert await app.state.get("done", "n") == 1
+        assert await app.dead_letters() == []
+        async with asyncio.timeout(5):
+            while any(r.data for r in await app._log.lasts("rt.>")):
+                await asyncio.sleep(0.001)
+
+
+async def test_processes_that_die_are_counted_and_the_living_are_not(make_app):
+    async with make_app(SPEC, work=WORK) as app:
+        first, second = Suspects(app._log), Suspects(app._log)
+        assert await first.may_run(STEP, "7")
+        assert await first.may_run(STEP, "7"), "its own mark is no death"
+        assert not await second.may_run(STEP, "7"), "the first died: two deliveries before, and this one"
+        assert await second.may_run(STEP, "8")
+        second.survived(STEP, "8")
+        await second.stop()
+        assert await first.may_run(STEP, "8")
