@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -38,11 +39,11 @@ def listening(group: int) -> set[str]:
     """Addresses, in hex as the kernel has them, on which processes of a process group listen for TCP."""
     inodes = set()
     for process in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # it ended meanwhile
             if os.getpgid(int(process.name)) == group:
-                inodes |= {os.readlink(entry) for entry in (process / "fd").iterdir()}
-        except OSError:  # it ended meanwhile
-            continue
+                for entry in (process / "fd").iterdir():
+                    with suppress(OSError):  # that file was closed meanwhile
+                        inodes.add(os.readlink(entry))
     found = set()
     for name in ("tcp", "tcp6"):
         table = Path("/proc/net", name)
