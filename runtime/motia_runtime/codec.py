@@ -27,11 +27,11 @@ _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 class Codec:
     """Decodes, encodes and checks the values of one schema. `what` says in errors what they are: "body of CreateOrder".
 
-    `type` is the Python type; `gaps` are the keywords that it does not enforce; `schema` is complete against `defs`. A schema of None
-    takes any JSON.
+    `type` is the Python type; `gaps` are the keywords that it does not enforce; `schema` is complete against `defs`. `check` is what is
+    left of the schema for values that the type has accepted, and its definitions; by default, all of it.
     """
 
-    __slots__ = ("_decoder", "_defs", "_exact", "_schema", "_type", "_validator", "what")
+    __slots__ = ("_check", "_check_source", "_decoder", "_defs", "_exact", "_schema", "_type", "_validator", "what")
 
     def __init__(
         self,
@@ -41,6 +41,7 @@ class Codec:
         schema: JSON = True,
         defs: Mapping[str, JSON] | None = None,
         gaps: tuple[str, ...] = (),
+        check: tuple[JSON, Mapping[str, JSON]] | None = None,
     ) -> None:
         self.what = what
         self._type = type
@@ -49,6 +50,8 @@ class Codec:
         self._exact = not gaps
         self._decoder = msgspec.json.Decoder(type)
         self._validator: Any = None
+        self._check_source = check
+        self._check: Any = None
 
     def decode(self, data: bytes, *, trusted: bool = False) -> Any:
         """The value of a JSON text. `trusted`: this app encoded it, so that no name is in an object twice, which is not looked for then.
@@ -62,7 +65,7 @@ class Codec:
         if not trusted:
             self._refuse_repeated_names(data)
         if not self._exact:
-            self._judge(self._plain(data))
+            self._fill_gaps(self._plain(data))
         return value
 
     def encode(self, value: Any) -> bytes:
@@ -79,7 +82,7 @@ class Codec:
             raise self._malformed(error) from None
         else:
             if not self._exact:
-                self._judge(self._plain(data))
+                self._fill_gaps(self._plain(data))
         return data
 
     def convert(self, obj: Any, *, strict: bool = True) -> Any:
@@ -94,7 +97,7 @@ class Codec:
         except RecursionError as error:
             raise self._malformed(error) from None
         if not self._exact:
-            self._judge(obj)
+            self._fill_gaps(obj)
         return value
 
     # -- second tier -------------------------------------------------------------------------------------------------
@@ -112,6 +115,19 @@ class Codec:
             return msgspec.convert(_whole_numbers(plain), self._type)
         except msgspec.ValidationError:
             raise ValidationFailed(self.what, [_first_tier_fault(error)]) from None
+
+    def _fill_gaps(self, plain: Any) -> None:
+        """Judge a plain value that the type has accepted, by what the type does not say. The whole schema then says what is wrong."""
+        if self._check is None and self._check_source is not None:
+            from motia_runtime.reference import validator
+
+            self._check = validator(*self._check_source)
+        try:
+            if self._check is not None and self._check.is_valid(plain):
+                return
+        except (RecursionError, OverflowError, re.error):
+            pass  # the whole schema meets it as well, and says so
+        self._judge(plain)
 
     def _judge(self, plain: Any) -> None:
         """Raise `ValidationFailed` when the schema rejects a plain value."""

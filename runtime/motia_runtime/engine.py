@@ -24,7 +24,6 @@ from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
 from motia_runtime.suspects import Suspects
 from motia_runtime.ticks import CronWorker
-from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
 from motia_spec.model import ApiStep, CronStep, EventStep, Project
 
@@ -116,7 +115,7 @@ class Engine:
         plan, chain = self._apis[step.name]
         runs = self._runs
         trigger = Trigger(type="api", method=request.method, path=request.path)
-        run_id = f"{step.name}:{new_span_id()}"
+        run_id: str | None = None
         conflicts = 0
         self._calls += 1
         self._quiet.clear()
@@ -132,6 +131,7 @@ class Engine:
                     if conflicts > CONFLICTS_PER_RUN:
                         runs.end(attempt, "failed", runs.describe(problem), status=503)
                         raise LogUnavailable("too many concurrent writers of the same state key") from problem
+                    run_id = attempt.unit.run_id  # what it has flushed is not repeated
                     await asyncio.sleep(conflict_pause(conflicts))
                 except Problem as problem:
                     runs.end(attempt, "ok" if problem.status < 500 else "failed", status=problem.status)

@@ -43,11 +43,11 @@ class Executor:
             return await self.run_in_thread(bound.function, args, ctx, timeout)
         task = asyncio.current_task()
         assert task is not None
-        watch = self._watchdog.watch(task, timeout)
+        self._watchdog.watch(task, timeout)
         try:
             return await bound.function(*args, ctx)
         except asyncio.CancelledError:
-            if watch.expired and task.uncancel() == 0:
+            if self._watchdog.expired(task) and task.uncancel() == 0:
                 raise HandlerTimeout(f"no result after {timeout:g} s") from None
             if not task.cancelling():  # it awaited something that was cancelled
                 raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
@@ -93,17 +93,6 @@ class Executor:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class Watch:
-    """One handler under watch."""
-
-    __slots__ = ("deadline", "expired", "timeout")
-
-    def __init__(self, deadline: float, timeout: float) -> None:
-        self.deadline = deadline  # by the loop's clock
-        self.timeout = timeout
-        self.expired = False
-
-
 class Watchdog:
     """Cancels handlers that run past their timeout, and interrupts one that blocks the loop for longer than its own.
 
@@ -113,21 +102,26 @@ class Watchdog:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._watched: dict[asyncio.Task[Any], Watch] = {}
+        self._watched: dict[asyncio.Task[Any], tuple[float, float]] = {}  # deadline by the loop's clock, timeout
+        self._expired: set[asyncio.Task[Any]] = set()
         self._beat = time.monotonic()
         self._stopped = threading.Event()
         self._pulse = loop.call_later(PULSE, self._sign_of_life)
         self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
         self._thread.start()
 
-    def watch(self, task: asyncio.Task[Any], timeout: float) -> Watch:
-        watch = self._watched[task] = Watch(self._loop.time() + timeout, timeout)
+    def watch(self, task: asyncio.Task[Any], timeout: float) -> None:
+        watch = self._watched[task] = (self._loop.time() + timeout, timeout)
         if timeout < PRECISE:
-            self._loop.call_at(watch.deadline, self._expire, task, watch)
-        return watch
+            self._loop.call_at(watch[0], self._expire, task, watch)
+
+    def expired(self, task: asyncio.Task[Any]) -> bool:
+        return task in self._expired
 
     def forget(self, task: asyncio.Task[Any]) -> None:
-        self._watched.pop(task, None)
+        del self._watched[task]
+        if self._expired:
+            self._expired.discard(task)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -137,13 +131,13 @@ class Watchdog:
         self._beat = time.monotonic()
         now = self._loop.time()
         for task, watch in list(self._watched.items()):
-            if watch.deadline <= now:
+            if watch[0] <= now:
                 self._expire(task, watch)
         self._pulse = self._loop.call_later(PULSE, self._sign_of_life)
 
-    def _expire(self, task: asyncio.Task[Any], watch: Watch) -> None:
-        if not watch.expired and self._watched.get(task) is watch:
-            watch.expired = True
+    def _expire(self, task: asyncio.Task[Any], watch: tuple[float, float]) -> None:
+        if task not in self._expired and self._watched.get(task) is watch:
+            self._expired.add(task)
             task.cancel()
 
     def _watch(self) -> None:
@@ -153,7 +147,7 @@ class Watchdog:
                 continue
             task = asyncio.current_task(self._loop)  # a plain dict lookup, also from here
             watch = self._watched.get(task) if task is not None else None
-            if watch is not None and blocked > watch.timeout:
+            if watch is not None and blocked > watch[1]:
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
 

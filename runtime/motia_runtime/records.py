@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -89,6 +89,10 @@ UNSAYABLE = (
 _WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "failed": 2, "dead": 3}
 
 
+class Recorded(Protocol):
+    def record(self) -> RunRecord: ...
+
+
 class RecordWriter:
     """Collects records and writes them together, a line of JSON each: one entry of the log for all runs of a moment, so that the broker
     has little to do with them. What is not written when the process dies is lost; effects never are. Lives as long as the engine."""
@@ -96,19 +100,20 @@ class RecordWriter:
     def __init__(self, log: Log) -> None:
         self._log = log
         self._loop = asyncio.get_running_loop()
-        self._records: list[RunRecord] = []
+        self._ended: list[Recorded] = []
 
-    def add(self, record: RunRecord) -> None:
-        self._records.append(record)
-        if len(self._records) == 1:
+    def add(self, ended: Recorded) -> None:
+        self._ended.append(ended)
+        if len(self._ended) == 1:
             self._loop.call_later(GATHER, self.flush)
-        elif len(self._records) == TOGETHER:
+        elif len(self._ended) == TOGETHER:
             self.flush()
 
     def flush(self) -> None:
-        records, self._records = self._records, []
-        if not records:
+        ended, self._ended = self._ended, []
+        if not ended:
             return
+        records = [one.record() for one in ended]
         try:
             data = _encode_lines(records)
         except UNSAYABLE:

@@ -35,16 +35,34 @@ _log = logging.getLogger("motia.engine")
 class Plan(msgspec.Struct, frozen=True):
     """A step made ready to run."""
 
+    name: str
     bound: BoundStep
     emits: dict[str, Outlet]  # by topic
 
-    @property
-    def name(self) -> str:
-        return self.bound.step.name
-
 
 class Attempt:
-    __slots__ = ("conflicts", "ctx", "parent_id", "plan", "queued", "start", "started", "trigger", "unit")
+    """Lives from `Runs.begin` until its record is written, a moment after `Runs.end`."""
+
+    __slots__ = (
+        "conflicts",
+        "ctx",
+        "duration",
+        "error",
+        "outcome",
+        "parent_id",
+        "plan",
+        "queued",
+        "start",
+        "started",
+        "status",
+        "trigger",
+        "unit",
+    )
+
+    duration: float
+    outcome: str
+    error: ErrorInfo | None
+    status: int | None
 
     def __init__(self, plan: Plan, unit: Unit, ctx: Context, trigger: Trigger, parent_id: str, queued: float) -> None:
         self.plan = plan
@@ -56,6 +74,31 @@ class Attempt:
         self.conflicts = 0
         self.started = time.time()
         self.start = time.perf_counter()
+
+    def record(self) -> RunRecord:
+        """What is kept of it. Made when records are written, many at a time, which is cheaper than in between."""
+        unit, ctx = self.unit, self.ctx
+        logger = ctx._logger
+        return RunRecord(
+            trace_id=ctx.trace_id,
+            span_id=unit.span_id,
+            parent_id=self.parent_id,
+            step=ctx.step,
+            trigger=self.trigger,
+            attempt=ctx.attempt,
+            started=self.started,
+            queued=self.queued,
+            duration=self.duration,
+            outcome=self.outcome,
+            status=self.status,
+            conflicts=self.conflicts,
+            error=self.error,
+            emits=unit.emitted,
+            state=unit.written,
+            more_effects=unit.more,
+            logs=[] if logger is None else logger.lines,
+            more_logs=0 if logger is None else logger.dropped,
+        )
 
 
 class Runs:
@@ -73,47 +116,37 @@ class Runs:
         self.foreign_topics = {t.name for t in project.topics.values() if t.external == "in"}
 
     def plan(self, bound: BoundStep) -> Plan:
-        return Plan(bound, {e.topic: Outlet(self._topics[e.topic], event_subject(e.topic)) for e in bound.step.emits})
+        emits = {e.topic: Outlet(self._topics[e.topic], event_subject(e.topic)) for e in bound.step.emits}
+        return Plan(bound.step.name, bound, emits)
 
     def topic(self, name: str) -> Codec:
         return self._topics[name]
 
     def begin(
-        self, plan: Plan, trace: TraceContext, trigger: Trigger, run_id: str, attempt: int = 1, queued: float = 0.0
+        self,
+        plan: Plan,
+        trace: TraceContext,
+        trigger: Trigger,
+        run_id: str | None = None,
+        attempt: int = 1,
+        queued: float = 0.0,
     ) -> Attempt:
+        """`run_id` stays the same however often the run is repeated; without one the run has just begun to exist."""
         step = plan.name
-        unit = Unit(self.services, plan.emits, run_id, trace.trace_id, new_span_id())
+        span_id = new_span_id()
+        unit = Unit(self.services, plan.emits, run_id or f"{step}:{span_id}", trace.trace_id, span_id)
         ctx = Context(unit, step, trace.trace_id, attempt, trigger, self._secrets)
         return Attempt(plan, unit, ctx, trigger, trace.parent_id, queued)
 
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
-        duration = time.perf_counter() - attempt.start
-        unit, ctx = attempt.unit, attempt.ctx
-        logger = ctx._logger
-        self.records.add(
-            RunRecord(
-                trace_id=ctx.trace_id,
-                span_id=unit.span_id,
-                parent_id=attempt.parent_id,
-                step=ctx.step,
-                trigger=attempt.trigger,
-                attempt=ctx.attempt,
-                started=attempt.started,
-                queued=attempt.queued,
-                duration=duration,
-                outcome=outcome,
-                status=status,
-                conflicts=attempt.conflicts,
-                error=error,
-                emits=unit.emitted,
-                state=unit.written,
-                more_effects=unit.more,
-                logs=[] if logger is None else logger.lines,
-                more_logs=0 if logger is None else logger.dropped,
-            ),
-        )
+        attempt.duration = time.perf_counter() - attempt.start
+        attempt.outcome = outcome
+        attempt.error = error
+        attempt.status = status
+        self.records.add(attempt)
         if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered
             level = logging.WARNING if outcome == "retry" else logging.ERROR
+            ctx = attempt.ctx
             fields: dict[str, object] = {"attempt": ctx.attempt, "outcome": outcome}
             if error.stack:
                 fields["at"] = error.stack.rpartition("\n")[2]

@@ -18,6 +18,7 @@ from typing import Any
 
 from motia_runtime.codec import Codec
 from motia_spec.model import Project, Schema
+from motia_spec.node import JSON
 from motia_spec.stamp import PACKAGE, REGISTRY, stamp
 
 _log = logging.getLogger("motia.types")
@@ -30,6 +31,8 @@ class Types:
         self._project = project
         self._types: dict[str, Any] = registry.TYPES
         self._gaps: dict[str, tuple[str, ...]] = registry.GAPS
+        self._checks: dict[str, JSON] = registry.CHECKS
+        self._check_defs: dict[str, JSON] = registry.CHECK_DEFS
         self._codecs: dict[str, Codec] = {}
         self._any = Codec("value")
 
@@ -39,12 +42,14 @@ class Types:
             return self._any
         found = self._codecs.get(schema.id)
         if found is None:
+            check = self._checks.get(schema.id)
             found = self._codecs[schema.id] = Codec(
                 describe(schema.id),
                 self._types[schema.id],
                 schema=schema.value,
                 defs=self._project.defs,
                 gaps=self._gaps.get(schema.id, ()),
+                check=None if check is None else (check, {**self._project.defs, **self._check_defs}),
             )
         return found
 
@@ -85,7 +90,7 @@ def _import(finder: _Finder) -> ModuleType:
     sys.meta_path[:] = [finder, *(f for f in sys.meta_path if f not in old_finders)]
     try:
         registry = importlib.import_module(f"{PACKAGE}._registry")
-        if not (isinstance(registry.TYPES, dict) and isinstance(registry.GAPS, dict)):
+        if not all(isinstance(getattr(registry, name), dict) for name in ("TYPES", "GAPS", "CHECKS", "CHECK_DEFS")):
             raise ImportError(f"{PACKAGE}._registry is not what `motia gen` wrote")
     except BaseException:
         for name in [n for n in sys.modules if _is_ours(n)]:
