@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from motia_generator.checks import Checks
 from motia_generator.groups_module import Events, Groups
 from motia_generator.module import from_import, module
 from motia_generator.names import CLASS_RESERVED, Scope, class_name, field_name
@@ -106,13 +107,19 @@ def _registry(project: Project, types: SchemaTypes, sites: Sites) -> str:
     entries = tuple(Expr(f"{quote(i)}: {e.head}", e.parts, e.brackets) for i, e in dict(ids).items())
     gaps = {i: types.gaps(types.sites[i]) for i in dict(ids)}
     gap_entries = tuple(_gap(i, keywords) for i, keywords in gaps.items() if keywords)
+    checks = Checks(types)
+    left = {s.id: checks.of(s.value, types.sites[s.id]) for s in project.all_schemas() if gaps.get(s.id)}
+    left = {s.id: left[s.id] for s in project.all_schemas() if s.id in left and left[s.id] != s.value}
     lines = [
         "# The spec that these types are of; the runtime makes them anew when it has another one.",
         assignment("FINGERPRINT", None, literal(stamp(project))),
         "# The type of each schema of the spec.",
         assignment("TYPES", text("dict[str, Any]"), Expr("", entries, "{}")),
-        "# Keywords that a type does not enforce: values are then validated by the schema as well.",
+        "# Keywords that a type does not enforce: values are then validated a second time.",
         assignment("GAPS", text("dict[str, tuple[str, ...]]"), Expr("", gap_entries, "{}")),
+        "# What is left to validate of values that a type with gaps has accepted, and what that refers to.",
+        assignment("CHECKS", text("dict[str, Any]"), literal(left)),
+        assignment("CHECK_DEFS", text("dict[str, Any]"), literal(checks.defs)),
     ]
     return module(["For the runtime, not for handlers."], "\n".join(lines), modules=("schemas",))
 

@@ -79,6 +79,7 @@ class SchemaTypes:
         self.aliases: dict[str, tuple[tuple[str, ...], Expr]] = {}  # in the order in which they can be evaluated
         self.definitions: dict[str, Definition] = {}
         self.sites: dict[str, Typ] = {}
+        self._built: dict[int, tuple[JSON, Typ]] = {}
         self._names: dict[str, str] = {}  # def key -> name
         self._open: list[str | None] = []  # def keys being made; None: inside a class, where names are resolved late
 
@@ -127,6 +128,18 @@ class SchemaTypes:
     # -- one schema ----------------------------------------------------------------------------------------------
 
     def build(self, schema: JSON, hint: str) -> Typ:
+        typ = self._build(schema, hint)
+        known = self._built.get(id(schema))
+        both = typ if known is None else Typ(typ.expr, typ.gaps | known[1].gaps, typ.refs | known[1].refs)
+        self._built[id(schema)] = schema, both  # the schema is kept as well, so that its id stays its own
+        return typ
+
+    def built(self, schema: JSON) -> Typ | None:
+        """What was made of a schema object, its gaps at all places together. None when nothing was."""
+        known = self._built.get(id(schema))
+        return None if known is None else known[1]
+
+    def _build(self, schema: JSON, hint: str) -> Typ:
         found = assertions(schema)
         if not isinstance(found, dict):
             return Typ(ANY) if found else Typ(ANY, frozenset({"false"}))

@@ -2,7 +2,8 @@
 
 Two tiers that accept and reject the same values. First msgspec decodes straight into the generated type (3 us for a small order).
 Second, where that type does not say all that the schema says (its gaps), or where it rejected something, the schema itself judges the plain
-value (`jsonschema`, JSON Schema 2020-12): it finds every fault, and knows that 27.0 is an integer.
+value (`jsonschema`, JSON Schema 2020-12): it finds every fault, and knows that 27.0 is an integer. Accepted values are judged by what the type
+leaves open only. docs/decisions/0007-two-tiers.md has the numbers.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ from motia_runtime.coerce import coerce
 from motia_runtime.faults import MOST_FAULTS, fault_of, position
 from motia_runtime.handler import Fault, ValidationFailed
 from motia_spec.node import JSON
+
+FULL_REPORT = (
+    64 * 1024
+)  # bytes; a longer text is not searched for every fault, which takes seconds per MiB: one is named
 
 _decode_plain = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
@@ -55,17 +60,17 @@ class Codec:
 
     def decode(self, data: bytes, *, trusted: bool = False) -> Any:
         """The value of a JSON text. `trusted`: this app encoded it, so that no name is in an object twice, which is not looked for then.
-        Raises `ValidationFailed` with every fault, at most 20."""
+        Raises `ValidationFailed` with every fault, at most 20; of more than 64 KiB, with those that were found first."""
         try:
             value = self._decoder.decode(data)
-        except msgspec.ValidationError as error:
-            return self._second(self._plain(data), error)
+        except msgspec.ValidationError:
+            return self._second(self._plain(data), len(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._malformed(error) from None
         if not trusted:
             self._refuse_repeated_names(data)
         if not self._exact:
-            self._fill_gaps(self._plain(data))
+            self._fill_gaps(self._plain(data), len(data))
         return value
 
     def encode(self, value: Any) -> bytes:
@@ -76,13 +81,13 @@ class Codec:
             raise ValidationFailed(self.what, [Fault("", "type", f"is not JSON: {error}")]) from None
         try:
             self._decoder.decode(data)
-        except msgspec.ValidationError as error:
-            self._second(self._plain(data), error)
+        except msgspec.ValidationError:
+            self._second(self._plain(data), len(data))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._malformed(error) from None
         else:
             if not self._exact:
-                self._fill_gaps(self._plain(data))
+                self._fill_gaps(self._plain(data), len(data))
         return data
 
     def convert(self, obj: Any, *, strict: bool = True) -> Any:
@@ -92,12 +97,12 @@ class Codec:
             obj = coerce(obj, self._schema, self._defs)
         try:
             value = msgspec.convert(obj, self._type)
-        except msgspec.ValidationError as error:
-            return self._second(obj, error)
+        except msgspec.ValidationError:
+            return self._second(obj, 0)
         except RecursionError as error:
             raise self._malformed(error) from None
         if not self._exact:
-            self._fill_gaps(obj)
+            self._fill_gaps(obj, 0)
         return value
 
     # -- second tier -------------------------------------------------------------------------------------------------
@@ -108,36 +113,43 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._malformed(error) from None
 
-    def _second(self, plain: Any, error: msgspec.ValidationError) -> Any:
+    def _second(self, plain: Any, size: int) -> Any:
         """The first tier said no. Say why, in full; or take the value, when only its spelling was unusual (27.0)."""
-        self._judge(plain)
+        if size <= FULL_REPORT:
+            self._judge(plain)
         try:
-            return msgspec.convert(_whole_numbers(plain), self._type)
-        except msgspec.ValidationError:
+            value = msgspec.convert(_whole_numbers(plain), self._type)
+        except msgspec.ValidationError as error:
             raise ValidationFailed(self.what, [_first_tier_fault(error)]) from None
+        except RecursionError as error:
+            raise self._malformed(error) from None
+        if size > FULL_REPORT and not self._exact:
+            self._fill_gaps(plain, size)
+        return value
 
-    def _fill_gaps(self, plain: Any) -> None:
-        """Judge a plain value that the type has accepted, by what the type does not say. The whole schema then says what is wrong."""
-        if self._check is None and self._check_source is not None:
-            from motia_runtime.reference import validator
-
-            self._check = validator(*self._check_source)
+    def _fill_gaps(self, plain: Any, size: int) -> None:
+        """Raise `ValidationFailed` when a plain value that the type has accepted is rejected by what the type does not say."""
+        if self._check_source is None:
+            self._judge(plain)
+            return
+        if self._check is None:
+            self._check = _validator(*self._check_source)
         try:
-            if self._check is not None and self._check.is_valid(plain):
+            if self._check.is_valid(plain):
                 return
         except (RecursionError, OverflowError, re.error):
-            pass  # the whole schema meets it as well, and says so
-        self._judge(plain)
+            pass  # met again below, and told
+        self._judge(plain, self._check if size > FULL_REPORT else None)
 
-    def _judge(self, plain: Any) -> None:
-        """Raise `ValidationFailed` when the schema rejects a plain value."""
-        if self._validator is None:
-            from motia_runtime.reference import validator
-
-            self._validator = validator(self._schema, self._defs)
+    def _judge(self, plain: Any, judge: Any = None) -> None:
+        """Raise `ValidationFailed` when the schema, or another judge, rejects a plain value."""
+        if judge is None:
+            if self._validator is None:
+                self._validator = _validator(self._schema, self._defs)
+            judge = self._validator
         faults = []
         try:
-            for error in self._validator.iter_errors(plain):
+            for error in judge.iter_errors(plain):
                 faults.append((position(plain, error.absolute_path), fault_of(error)))
                 if len(faults) >= 10 * MOST_FAULTS:
                     break
@@ -176,6 +188,12 @@ class Codec:
         return ValidationFailed(self.what, [Fault("", "json", detail)])
 
 
+def _validator(schema: JSON, defs: Mapping[str, JSON]) -> Any:
+    from motia_runtime.reference import validator
+
+    return validator(schema, defs)
+
+
 class _Repeated(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -205,7 +223,7 @@ def _whole_numbers(value: Any) -> Any:
 
 
 def _first_tier_fault(error: msgspec.ValidationError) -> Fault:
-    """What msgspec found: the value fits its schema but not the machine (a number too large for a double)."""
+    """What msgspec found: the first fault of a long text, or that a value fits its schema but not the machine (a number too large)."""
     message = str(error)
     found = _AT.search(message)
     pointer = ""

@@ -54,13 +54,19 @@ def test_awkward_schemas_agree_with_the_reference(name: str) -> None:
         value = fitting(schema, defs, rng)
         for candidate in (value, mutated(value, rng)):
             agree(schema, defs, made, candidate)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr("motia_runtime.codec.FULL_REPORT", -1)
+                agree(schema, defs, made, candidate)
             valid += reference(schema, defs).is_valid(candidate)
     assert valid or name in ("required and closed", "bounds too large")
 
 
+@pytest.mark.parametrize("full_report", [64 * 1024, -1])  # -1: each text is treated as a long one
 @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(schemas(), schemas(), schemas(), st.integers(), st.lists(plain_values(), max_size=4))
-def test_drawn_schemas_agree_with_the_reference(schema: Any, a: Any, b: Any, seed: int, values: list[Any]) -> None:
+def test_drawn_schemas_agree_with_the_reference(
+    full_report: int, schema: Any, a: Any, b: Any, seed: int, values: list[Any]
+) -> None:
     defs = {"A": a, "B": b}
     if not grounded(schema, defs):
         return  # $ref: A, A: {$ref: B}, B: {$ref: A} judges nothing; the spec refuses it
@@ -69,8 +75,10 @@ def test_drawn_schemas_agree_with_the_reference(schema: Any, a: Any, b: Any, see
     for _ in range(6):
         value = fitting(schema, defs, rng)
         values += [value, mutated(value, rng)]
-    for value in values:
-        agree(schema, defs, made, value)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("motia_runtime.codec.FULL_REPORT", full_report)
+        for value in values:
+            agree(schema, defs, made, value)
 
 
 def grounded(schema: Any, defs: Mapping[str, Any]) -> bool:

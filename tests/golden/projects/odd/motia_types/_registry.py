@@ -8,7 +8,7 @@ from typing import Any
 from motia_types import schemas
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "2-a122fcf60d57d8d4c7c1dd895a099b613ba983b6a47ff9923138c23f52884ce9"
+FINGERPRINT = "3-a122fcf60d57d8d4c7c1dd895a099b613ba983b6a47ff9923138c23f52884ce9"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {
     "def:Order": schemas.Order,
@@ -43,7 +43,7 @@ TYPES: dict[str, Any] = {
     "step:Serve:response:418": schemas.ServeResponse418,
     "step:Serve:response:299": str,
 }
-# Keywords that a type does not enforce: values are then validated by the schema as well.
+# Keywords that a type does not enforce: values are then validated a second time.
 GAPS: dict[str, tuple[str, ...]] = {
     "def:Cat": ("required",),
     "def:Dog": ("required", "uniqueItems"),
@@ -54,4 +54,43 @@ GAPS: dict[str, tuple[str, ...]] = {
     "topic:a.b": ("uniqueItems",),
     "state:pet-shops": ("uniqueItems",),
     "step:Serve:response:200": ("uniqueItems",),
+}
+# What is left to validate of values that a type with gaps has accepted, and what that refers to.
+CHECKS: dict[str, Any] = {
+    "def:Cat": {"$ref": "#/$defs/checked-8"},
+    "def:Dog": {"$ref": "#/$defs/checked-9"},
+    "def:Pet": {"$ref": "#/$defs/checked-10"},
+    "def:Nested": {"$ref": "#/$defs/checked-13"},
+    "def:Either": {"$ref": "#/$defs/checked-14"},
+    "def:Quoted": {"$ref": "#/$defs/checked-15"},
+    "topic:a.b": {"$ref": "#/$defs/checked-10"},
+    "state:pet-shops": {"$ref": "#/$defs/checked-10"},
+    "step:Serve:response:200": {"items": {"$ref": "#/$defs/checked-10"}},
+}
+CHECK_DEFS: dict[str, Any] = {
+    "checked-8": {"required": ["kind", "lives"]},
+    "checked-9": {
+        "required": ["kind"],
+        "additionalProperties": False,
+        "properties": {"kind": True, "tricks": {"uniqueItems": True}},
+    },
+    "checked-10": {"oneOf": [{"$ref": "#/$defs/Cat"}, {"$ref": "#/$defs/Dog"}]},
+    "checked-13": {
+        "items": {"anyOf": [{"type": "string"}, {"$ref": "#/$defs/Nested"}]},
+    },
+    "checked-14": {
+        "anyOf": [
+            {
+                "type": "object",
+                "required": ["a"],
+                "properties": {"a": {"type": "string"}},
+            },
+            {
+                "type": "object",
+                "required": ["b"],
+                "properties": {"b": {"type": "string"}},
+            },
+        ],
+    },
+    "checked-15": {"type": "object", "properties": {'a"b': {"type": "string"}}},
 }

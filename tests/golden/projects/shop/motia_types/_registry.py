@@ -8,7 +8,7 @@ from typing import Any
 from motia_types import schemas
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "2-522c336522b5e56906df3cb890f172d8432fd60d3a680806ce890b78f2d384a2"
+FINGERPRINT = "3-522c336522b5e56906df3cb890f172d8432fd60d3a680806ce890b78f2d384a2"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {
     "def:Order": schemas.Order,
@@ -32,5 +32,8 @@ TYPES: dict[str, Any] = {
     "step:GetOrder:response:404": dict[str, Any],
     "step:ApproveOrder:manual": schemas.Decision,
 }
-# Keywords that a type does not enforce: values are then validated by the schema as well.
+# Keywords that a type does not enforce: values are then validated a second time.
 GAPS: dict[str, tuple[str, ...]] = {}
+# What is left to validate of values that a type with gaps has accepted, and what that refers to.
+CHECKS: dict[str, Any] = {}
+CHECK_DEFS: dict[str, Any] = {}
