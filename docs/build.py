@@ -234,7 +234,7 @@ def plain(text: str) -> str:
     )
     return (
         text
-        if safe and text not in ("true", "false", "null", "yes", "no", "on", "off")
+        if safe and text.lower() not in ("true", "false", "null", "yes", "no", "on", "off")
         else json.dumps(text, ensure_ascii=False)
     )
 

@@ -99,7 +99,7 @@ async def differences(project: Project) -> list[Difference]:
 
 @asynccontextmanager
 async def _embedded(project: Project) -> AsyncIterator[EmbeddedServer]:
-    server = await EmbeddedServer.start(project.root, durability=project.nats.durability)
+    server = await EmbeddedServer.start(project.root, port=project.nats.port, durability=project.nats.durability)
     try:
         yield server
     finally:

@@ -22,7 +22,7 @@ R = TypeVar("R", default=Any)
 
 
 class Model(msgspec.Struct, kw_only=True):
-    """Base of generated types: attributes by Python name, and read access by wire name as a mapping has it."""
+    """Base of generated types: attributes by Python name, and access by wire name as a mapping has it: `order["customerId"]`."""
 
     def __getitem__(self, key: str) -> Any:
         name = _attributes(type(self)).get(key)
@@ -30,6 +30,15 @@ class Model(msgspec.Struct, kw_only=True):
         if value is msgspec.UNSET:
             raise KeyError(key)
         return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        name = _attributes(type(self)).get(key)
+        if name is None or name not in self.__struct_fields__:
+            named = ", ".join(sorted(self.__struct_encode_fields__))
+            raise KeyError(
+                f"{type(self).__name__} has no property {key!r} to set (its schema names: {named or 'none'})"
+            )
+        setattr(self, name, value)
 
     def __contains__(self, key: object) -> bool:
         name = _attributes(type(self)).get(key) if isinstance(key, str) else None

@@ -147,6 +147,7 @@ def _nats(at: Cursor, name: str, values: Values) -> Nats:
     return Nats(
         url=at.text("url", plain.url),
         prefix=at.text("prefix") or names.slug(name),
+        port=at.whole("port", plain.port),
         durability=cast(Literal["strict", "balanced", "fast"], at.text("durability", plain.durability)),
         replicas=at.whole("replicas", plain.replicas),
         max_age=values.timeout(at, "maxAge", plain.max_age),

@@ -227,6 +227,7 @@ class Server(Value, frozen=True, kw_only=True):
 class Nats(Value, frozen=True, kw_only=True):
     url: str = "embedded"
     prefix: str = "motia"  # subjects, streams and buckets of this app; [A-Za-z0-9_-]{1,32}
+    port: int = 0  # of the embedded server, on loopback; 0 is any
     durability: Literal["strict", "balanced", "fast"] = "balanced"
     replicas: int = 1
     max_age: float = 7 * 86400.0  # how long events are kept

@@ -264,7 +264,8 @@ class EmbeddedServer:
         for name in ("server.out", "server.log"):
             with contextlib.suppress(OSError):
                 lines += (self.folder / name).read_text(errors="replace").splitlines()[-5:]
-        return " | ".join(lines) or f"it said nothing within {READY:g} s"
+        grave = [line.partition("] ")[2] for line in lines if "[FTL]" in line or "[ERR]" in line]
+        return " | ".join(grave[-1:] or lines) or f"it said nothing within {READY:g} s"
 
     # -- while it runs --
 
