@@ -137,7 +137,10 @@ class FastLink(Link):
         out, self._out, self._out_size = self._out, [], 0
         client: Any = self._client
         if out and self.up and client.is_connected and client._transport:
-            client._transport.write(b"".join(out))
+            writer = getattr(client._transport, "_io_writer", None)
+            # closed by the other side, and nats-py has not heard of it yet: what was written is lost as if it had been on its way
+            if writer is None or not writer.transport.is_closing():
+                client._transport.write(b"".join(out))
 
     def _unsent(self) -> int:
         client: Any = self._client
