@@ -13,7 +13,7 @@ import asyncio
 import builtins
 import os
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypedDict, TypeVar
 
 from motia_runtime.handler import Trigger
 from motia_runtime.runlog import RunLogger
@@ -262,32 +262,59 @@ class Secrets(Mapping[str, str]):
         return f"Secrets({', '.join(self._names)})"
 
 
+class Running(Protocol):
+    """The attempt behind a context (`runs.Attempt`)."""
+
+    @property
+    def step(self) -> str: ...
+    @property
+    def trace_id(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    @property
+    def trigger(self) -> Trigger: ...
+    @property
+    def secrets(self) -> Secrets: ...
+    @property
+    def logger(self) -> RunLogger: ...
+    @property
+    def unit(self) -> Unit: ...
+
+
 class BaseContext:
     """What every context has."""
 
-    __slots__ = ("_logger", "_unit", "attempt", "secrets", "step", "trace_id", "trigger")
+    __slots__ = ("_run",)
 
-    trace_id: str  # 32 hex digits, the same for all runs that descend from one trigger
-    step: str
-    attempt: int  # 1 the first time
-    trigger: Trigger
-    secrets: Secrets
+    def __init__(self, run: Running) -> None:
+        self._run = run
 
-    def __init__(self, unit: Unit, step: str, trace_id: str, attempt: int, trigger: Trigger, secrets: Secrets) -> None:
-        self._unit = unit
-        self._logger: RunLogger | None = None
-        self.step = step
-        self.trace_id = trace_id
-        self.attempt = attempt
-        self.trigger = trigger
-        self.secrets = secrets
+    @property
+    def trace_id(self) -> str:
+        """32 hex digits, the same for all runs that descend from one trigger."""
+        return self._run.trace_id
+
+    @property
+    def step(self) -> str:
+        return self._run.step
+
+    @property
+    def attempt(self) -> int:
+        """1 the first time."""
+        return self._run.number
+
+    @property
+    def trigger(self) -> Trigger:
+        return self._run.trigger
+
+    @property
+    def secrets(self) -> Secrets:
+        return self._run.secrets
 
     @property
     def logger(self) -> RunLogger:
         """Lines that belong to this run: `ctx.logger.info("charged", amount=12)`."""
-        if self._logger is None:
-            self._logger = RunLogger(self.step, self.trace_id)
-        return self._logger
+        return self._run.logger
 
     @property
     def topic(self) -> str | None:
@@ -297,7 +324,7 @@ class BaseContext:
     @property
     def idempotency_key(self) -> str:
         """The same in every attempt and redelivery of this run: pass it to outside services, so that they can ignore repeats."""
-        return self._unit.run_id
+        return self._run.unit.run_id
 
     def new_id(self) -> str:
         """A new id, unique and ordered by time (UUID version 7 as text)."""
@@ -315,20 +342,20 @@ class Context(BaseContext):
         if not isinstance(topic, str):
             data = topic["data"]
             topic = topic["topic"]
-        self._unit.emit(topic, data, delay, at)
+        self._run.unit.emit(topic, data, delay, at)
 
     @property
     def state(self) -> State:
-        return State(self._unit)
+        return State(self._run.unit)
 
     @property
     def streams(self) -> Streams:
-        return Streams(self._unit)
+        return Streams(self._run.unit)
 
     async def flush(self) -> None:
         """Commit what was buffered so far. What is flushed stays, even if the handler fails later: a retry does not repeat it, as long as
         the handler emits and writes in the same order."""
-        await self._unit.flush()
+        await self._run.unit.flush()
 
 
 class SyncStateGroup(Generic[T]):
@@ -430,10 +457,7 @@ class BaseSyncContext(BaseContext):
     __slots__ = ("_context", "_loop")
 
     def __init__(self, context: Context, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(
-            context._unit, context.step, context.trace_id, context.attempt, context.trigger, context.secrets
-        )
-        self._logger = context.logger  # one for both, so that the run's record has its lines
+        super().__init__(context._run)
         self._context = context
         self._loop = loop
 

@@ -15,7 +15,7 @@ from motia_runtime.deadletters import DeadLetters
 from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
-from motia_runtime.handler import Problem, Request, Trigger
+from motia_runtime.handler import Problem, Request
 from motia_runtime.ports import ACK_WAIT, Clock, Conflict, Log, LogUnavailable
 from motia_runtime.records import RecordWriter
 from motia_runtime.runner import Answer, TraceContext
@@ -114,24 +114,23 @@ class Engine:
     ) -> Answer:
         plan, chain = self._apis[step.name]
         runs = self._runs
-        trigger = Trigger(type="api", method=request.method, path=request.path)
         run_id: str | None = None
         conflicts = 0
         self._calls += 1
         self._quiet.clear()
         try:
             while True:
-                attempt = runs.begin(plan, trace, trigger, run_id)
+                attempt = runs.begin(plan, trace, request, run_id)
                 attempt.conflicts = conflicts
                 try:
                     answer = finish(await runs.executor.run(chain, (request,), attempt.ctx, step.timeout))
-                    await attempt.unit.commit()
+                    await attempt.commit()
                 except Conflict as problem:
                     conflicts += 1
                     if conflicts > CONFLICTS_PER_RUN:
                         runs.end(attempt, "failed", runs.describe(problem), status=503)
                         raise LogUnavailable("too many concurrent writers of the same state key") from problem
-                    run_id = attempt.unit.run_id  # what it has flushed is not repeated
+                    run_id = attempt.run_id  # what it has flushed is not repeated
                     await asyncio.sleep(conflict_pause(conflicts))
                 except Problem as problem:
                     runs.end(attempt, "ok" if problem.status < 500 else "failed", status=problem.status)

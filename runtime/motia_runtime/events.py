@@ -167,7 +167,7 @@ class EventWorker:
             try:
                 value = self._decode(asked.topic, record.data)
                 await runs.executor.run(self._plan.bound.handler, (value,), attempt.ctx, step.timeout)
-                await attempt.unit.commit()
+                await attempt.commit()
             except LogUnavailable:
                 raise
             except Conflict as problem:
@@ -205,7 +205,7 @@ class EventWorker:
             delivery.ack()
             self._runs.end(attempt, "retry", error)
         elif step.dead_letter:
-            await self._letters.bury(self._story(asked, error, attempt.unit.span_id), delivery.record.data)
+            await self._letters.bury(self._story(asked, error, attempt.span_id), delivery.record.data)
             delivery.ack()
             self._runs.end(attempt, "dead", error)
         else:
@@ -255,7 +255,7 @@ class EventWorker:
         attempt = self._runs.begin(
             self._plan, asked.trace, trigger, f"{self._step.name}:{asked.event_id}", asked.attempt
         )
-        await self._letters.bury(self._story(asked, error, attempt.unit.span_id), delivery.record.data)
+        await self._letters.bury(self._story(asked, error, attempt.span_id), delivery.record.data)
         delivery.ack()
         self._runs.end(attempt, "dead", error)
 

@@ -16,10 +16,10 @@ from motia_runtime.codec import Codec
 from motia_runtime.context import Context, Secrets
 from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
-from motia_runtime.handler import Trigger
+from motia_runtime.handler import Request, Trigger
 from motia_runtime.naming import event_subject
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
-from motia_runtime.runlog import in_words
+from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
@@ -41,22 +41,31 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Attempt:
-    """Lives from `Runs.begin` until its record is written, a moment after `Runs.end`."""
+    """One try of a run: what is behind its context. Lives from `Runs.begin` until its record is written, a moment after `Runs.end`.
+
+    Most of it is made when somebody asks: a step that only answers has no effects and logs nothing, and costs accordingly."""
 
     __slots__ = (
+        "_asked",
+        "_logger",
+        "_run_id",
+        "_services",
+        "_span_id",
+        "_unit",
         "conflicts",
         "ctx",
         "duration",
         "error",
+        "number",
         "outcome",
         "parent_id",
         "plan",
         "queued",
+        "secrets",
         "start",
         "started",
         "status",
-        "trigger",
-        "unit",
+        "trace_id",
     )
 
     duration: float
@@ -64,28 +73,84 @@ class Attempt:
     error: ErrorInfo | None
     status: int | None
 
-    def __init__(self, plan: Plan, unit: Unit, ctx: Context, trigger: Trigger, parent_id: str, queued: float) -> None:
+    def __init__(
+        self,
+        services: Services,
+        secrets: Secrets,
+        plan: Plan,
+        trace: TraceContext,
+        asked: Trigger | Request,
+        run_id: str | None,
+        number: int,
+        queued: float,
+    ) -> None:
+        self._services = services
+        self._asked = asked
+        self._run_id = run_id
+        self._unit: Unit | None = None
+        self._logger: RunLogger | None = None
+        self._span_id: str | None = None
+        self.secrets = secrets
         self.plan = plan
-        self.unit = unit
-        self.ctx = ctx
-        self.trigger = trigger
-        self.parent_id = parent_id
+        self.trace_id = trace.trace_id
+        self.parent_id = trace.parent_id
+        self.number = number
         self.queued = queued
         self.conflicts = 0
+        self.ctx = Context(self)
         self.started = time.time()
         self.start = time.perf_counter()
 
+    @property
+    def step(self) -> str:
+        return self.plan.name
+
+    @property
+    def span_id(self) -> str:
+        if self._span_id is None:
+            self._span_id = new_span_id()
+        return self._span_id
+
+    @property
+    def run_id(self) -> str:
+        """The same however often the run is repeated."""
+        if self._run_id is None:
+            self._run_id = f"{self.plan.name}:{self.span_id}"
+        return self._run_id
+
+    @property
+    def trigger(self) -> Trigger:
+        if not isinstance(self._asked, Trigger):
+            self._asked = Trigger(type="api", method=self._asked.method, path=self._asked.path)
+        return self._asked
+
+    @property
+    def logger(self) -> RunLogger:
+        if self._logger is None:
+            self._logger = RunLogger(self.plan.name, self.trace_id)
+        return self._logger
+
+    @property
+    def unit(self) -> Unit:
+        if self._unit is None:
+            self._unit = Unit(self._services, self.plan.emits, self.run_id, self.trace_id, self.span_id)
+        return self._unit
+
+    async def commit(self) -> None:
+        """Make the effects true, as `Unit.commit`."""
+        if self._unit is not None:
+            await self._unit.commit()
+
     def record(self) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between."""
-        unit, ctx = self.unit, self.ctx
-        logger = ctx._logger
+        unit, logger = self._unit, self._logger
         return RunRecord(
-            trace_id=ctx.trace_id,
-            span_id=unit.span_id,
+            trace_id=self.trace_id,
+            span_id=self.span_id,
             parent_id=self.parent_id,
-            step=ctx.step,
+            step=self.plan.name,
             trigger=self.trigger,
-            attempt=ctx.attempt,
+            attempt=self.number,
             started=self.started,
             queued=self.queued,
             duration=self.duration,
@@ -93,9 +158,9 @@ class Attempt:
             status=self.status,
             conflicts=self.conflicts,
             error=self.error,
-            emits=unit.emitted,
-            state=unit.written,
-            more_effects=unit.more,
+            emits=[] if unit is None else unit.emitted,
+            state=[] if unit is None else unit.written,
+            more_effects=0 if unit is None else unit.more,
             logs=[] if logger is None else logger.lines,
             more_logs=0 if logger is None else logger.dropped,
         )
@@ -126,17 +191,13 @@ class Runs:
         self,
         plan: Plan,
         trace: TraceContext,
-        trigger: Trigger,
+        asked: Trigger | Request,
         run_id: str | None = None,
-        attempt: int = 1,
+        number: int = 1,
         queued: float = 0.0,
     ) -> Attempt:
-        """`run_id` stays the same however often the run is repeated; without one the run has just begun to exist."""
-        step = plan.name
-        span_id = new_span_id()
-        unit = Unit(self.services, plan.emits, run_id or f"{step}:{span_id}", trace.trace_id, span_id)
-        ctx = Context(unit, step, trace.trace_id, attempt, trigger, self._secrets)
-        return Attempt(plan, unit, ctx, trigger, trace.parent_id, queued)
+        """`run_id` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
+        return Attempt(self.services, self._secrets, plan, trace, asked, run_id, number, queued)
 
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
         attempt.duration = time.perf_counter() - attempt.start
@@ -146,11 +207,10 @@ class Runs:
         self.records.add(attempt)
         if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered
             level = logging.WARNING if outcome == "retry" else logging.ERROR
-            ctx = attempt.ctx
-            fields: dict[str, object] = {"attempt": ctx.attempt, "outcome": outcome}
+            fields: dict[str, object] = {"attempt": attempt.number, "outcome": outcome}
             if error.stack:
                 fields["at"] = error.stack.rpartition("\n")[2]
-            told = {"step": ctx.step, "trace_id": ctx.trace_id, "fields": fields}
+            told = {"step": attempt.step, "trace_id": attempt.trace_id, "fields": fields}
             _log.log(level, "failed: %s: %s", error.type, error.message, extra={"motia": told})
 
     def describe(self, problem: BaseException) -> ErrorInfo:

@@ -189,7 +189,7 @@ class CronWorker:
                 bound = self._plan.bound.handler
                 args = (trigger,) if bound.arity == 2 else ()
                 await runs.executor.run(bound, args, attempt.ctx, step.timeout)
-                await attempt.unit.commit()
+                await attempt.commit()
             except LogUnavailable:
                 raise
             except Exception as problem:

@@ -12,7 +12,7 @@ from motia_runtime.handler import Problem, Request, ValidationFailed
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
 from motia_runtime.http.cors import CorsPolicy
-from motia_runtime.http.guard import Receive, Scope, Send, send_answer
+from motia_runtime.http.guard import DIRECT, Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.ports import LogUnavailable
@@ -132,7 +132,9 @@ class StepEndpoint:
         extra: tuple[Header, ...] = ((b"x-trace-id", context.trace_id.encode()),)
         if self._cors is not None:
             extra += self._cors.headers((headers or header_dict(raw_headers)).get("origin"))
-        await send_answer(scope, send, answer, extra)
+        direct = scope.get(DIRECT)  # as `send_answer`, without its coroutine
+        if direct is None or not direct(answer.status, answer.headers + extra, answer.body):
+            await send_answer(scope, send, answer, extra)
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
