@@ -25,11 +25,11 @@ from motia_runtime.streams import StreamStore
 from motia_runtime.suspects import Suspects
 from motia_runtime.ticks import CronWorker
 from motia_runtime.types import Types
+from motia_runtime.worker import Worker
 from motia_spec.model import ApiStep, CronStep, EventStep, Project
 
 TOUCH = ACK_WAIT / 3  # seconds between signs of work on what is in hand
 
-Worker = EventWorker | CronWorker
 Call = Callable[[Request, Any], Awaitable[Any]]
 
 

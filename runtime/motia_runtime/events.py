@@ -8,8 +8,6 @@ crash or a restart does not use up attempts of events that only waited in a buff
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -17,21 +15,19 @@ import msgspec
 from motia_runtime.deadletters import DeadLetters, Story
 from motia_runtime.handler import NonRetryable, Trigger, ValidationFailed
 from motia_runtime.naming import durable, event_subject, retry_subject, topic_of
-from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record
+from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runner import TraceContext
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
 from motia_runtime.trace import format_context, new_trace, parse
+from motia_runtime.worker import Worker
 from motia_spec.model import EventStep
 
 CONCURRENCY = 128  # runs of an async step at once in one process, unless the spec limits them
 THREAD_CONCURRENCY = 16  # of a plain function
 PREFETCH = 128  # deliveries held ready beyond those that run
-OUTAGE_PAUSE = 1.0  # seconds before a delivery comes again when the broker could not take its effects
 PARK = 60.0  # seconds between looks at an event that is newer than this app
-
-_log = logging.getLogger("motia.engine")
 
 
 class Input(msgspec.Struct, frozen=True):
@@ -53,27 +49,17 @@ class Unreadable(Exception):
         self.fault = fault
 
 
-class EventWorker:
+class EventWorker(Worker):
     def __init__(self, plan: Plan, step: EventStep, runs: Runs, letters: DeadLetters, suspects: Suspects) -> None:
         self._plan = plan
         self._step = step
-        self._runs = runs
+        default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
+        super().__init__(step.name, runs, step.concurrency.limit if step.concurrency else default)
         self._letters = letters
         self._suspects = suspects
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
         self._foreign = runs.foreign_topics
         self._topics = {event_subject(topic): topic for topic in step.topics}
-        default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
-        self._limit = step.concurrency.limit if step.concurrency else default
-        self._waiting: deque[Delivery] = deque()
-        self._running: dict[asyncio.Task[None], Delivery] = {}
-        self._consumer: Consumer | None = None
-        self._stopping = False
-
-    @property
-    def busy(self) -> int:
-        """Deliveries in hand: running and waiting."""
-        return len(self._running) + len(self._waiting)
 
     async def start(self) -> None:
         subjects = [*(event_subject(t) for t in self._step.topics), retry_subject(self._step.name)]
@@ -82,78 +68,21 @@ class EventWorker:
             durable(self._step.name), subjects, self._deliver, credit=credit
         )
 
-    async def stop(self, grace: float) -> None:
-        """Take no more, let what runs finish for `grace` seconds, give back the rest."""
-        self._stopping = True
-        if self._consumer is not None:
-            await self._consumer.stop()
-        while self._waiting:
-            self._waiting.popleft().nak(0)
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace)
-        late = list(self._running)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
-
-    def touch(self) -> None:
-        """Tell the broker that what is in hand is still worked on."""
-        for delivery in self._running.values():
-            delivery.touch()
-        for delivery in self._waiting:
-            delivery.touch()
-
-    def _deliver(self, delivery: Delivery) -> None:
-        if self._stopping:
-            delivery.nak(0)
-        elif len(self._running) < self._limit:
-            self._spawn(delivery)
+    async def _work(self, delivery: Delivery) -> None:
+        asked = read_input(delivery.record, self._topics)
+        if asked.attempt == 1 and not asked.redrives and await self._delayed(delivery.record, asked):
+            delivery.ack()
+        elif not self._suspects.suspected(delivery):
+            await self._run(delivery, asked)
         else:
-            self._waiting.append(delivery)
-
-    def _spawn(self, delivery: Delivery) -> None:
-        task = asyncio.get_running_loop().create_task(self._handle(delivery))
-        self._running[task] = delivery
-        self._runs.work.set()
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if self._consumer is not None:
-            self._consumer.resume(1)
-        if self._waiting and not self._stopping:
-            self._spawn(self._waiting.popleft())
-
-    async def _handle(self, delivery: Delivery) -> None:
-        try:
-            asked = read_input(delivery.record, self._topics)
-            if asked.attempt == 1 and not asked.redrives and await self._delayed(delivery.record, asked):
-                delivery.ack()
-                return
-            if self._suspects.suspected(delivery):
-                async with self._suspects.lane:
-                    if not await self._suspects.may_run(self._step, asked.event_id):
-                        await self._bury_crasher(delivery, asked)
-                    else:
-                        try:
-                            await self._run(delivery, asked)
-                        finally:
-                            self._suspects.survived(self._step, asked.event_id)
-            else:
-                await self._run(delivery, asked)
-        except asyncio.CancelledError:
-            delivery.nak(0)
-            if not self._stopping:
-                raise
-        except LogUnavailable as problem:
-            _log.warning(
-                "%s: the broker did not take the outcome of a run (%s); it will run again", self._step.name, problem
-            )
-            delivery.nak(OUTAGE_PAUSE)
-        except Exception:
-            _log.exception("%s: the engine failed on event %s; it comes again", self._step.name, delivery.record.seq)
-            delivery.nak(OUTAGE_PAUSE)
+            async with self._suspects.lane:
+                if not await self._suspects.may_run(self._step, asked.event_id):
+                    await self._bury_crasher(delivery, asked)
+                    return
+                try:
+                    await self._run(delivery, asked)
+                finally:
+                    self._suspects.survived(self._step, asked.event_id)
 
     async def _run(self, delivery: Delivery, asked: Input) -> None:
         runs, step, record = self._runs, self._step, delivery.record

@@ -15,14 +15,14 @@ import msgspec
 
 from motia_runtime.handler import NonRetryable, Trigger
 from motia_runtime.naming import cron_subject, durable
-from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record
+from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
 from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.trace import new_trace, parse
+from motia_runtime.worker import OUTAGE_PAUSE, Worker
 from motia_spec.cron import parse as parse_cron
 from motia_spec.model import CronStep
 
 LATE = 30.0  # seconds a tick may be late and still count as on time, besides the step's `catchUp`
-OUTAGE_PAUSE = 1.0  # seconds between tries to reach the broker
 CONCURRENCY = 16  # runs at once of a step with `overlap: allow`, in one process
 
 _log = logging.getLogger("motia.cron")
@@ -39,20 +39,13 @@ _decode = msgspec.json.Decoder(Tick).decode
 _encode = msgspec.json.Encoder().encode
 
 
-class CronWorker:
+class CronWorker(Worker):
     def __init__(self, plan: Plan, step: CronStep, runs: Runs) -> None:
+        super().__init__(step.name, runs, CONCURRENCY)
         self._plan = plan
         self._step = step
-        self._runs = runs
         self._schedule = parse_cron(step.cron, step.timezone)
-        self._running: dict[asyncio.Task[None], Delivery] = {}
-        self._consumer: Consumer | None = None
         self._claims: asyncio.Task[None] | None = None
-        self._stopping = False
-
-    @property
-    def busy(self) -> int:
-        return len(self._running)
 
     async def start(self) -> None:
         exclusive = self._step.overlap != "allow"
@@ -67,31 +60,19 @@ class CronWorker:
         )
         last = await log.last(cron_subject(self._step.name))
         self._claims = asyncio.create_task(self._claim_for_ever(last))
+        self._claims.add_done_callback(_tell)
 
     async def stop(self, grace: float) -> None:
-        self._stopping = True
         if self._claims is not None:
             self._claims.cancel()
             await asyncio.wait([self._claims])
-        if self._consumer is not None:
-            await self._consumer.stop()
-        if self._running:
-            await asyncio.wait(self._running, timeout=grace)
-        late = list(self._running)
-        for task in late:
-            task.cancel()
-        if late:
-            await asyncio.wait(late)
-
-    def touch(self) -> None:
-        for delivery in self._running.values():
-            delivery.touch()
+        await super().stop(grace)
 
     # -- claiming due times
 
     async def _claim_for_ever(self, last: Record | None) -> None:
         clock = self._runs.services.clock
-        seq, done = (last.seq, _decode(last.data).due) if last else (0, clock.time())
+        seq, done = (last.seq, read_tick(last).due) if last else (0, clock.time())
         due = self._first_due(done)
         while due is not None:
             await clock.sleep_until(due)
@@ -132,7 +113,7 @@ class CronWorker:
                 )
             except Conflict:
                 last = await log.last(cron_subject(name))
-                seq, done = (last.seq, _decode(last.data).due) if last else (0, 0.0)
+                seq, done = (last.seq, read_tick(last).due) if last else (0, 0.0)
                 if done >= due:
                     return seq, done
             else:
@@ -140,39 +121,9 @@ class CronWorker:
 
     # -- running
 
-    def _deliver(self, delivery: Delivery) -> None:
-        if self._stopping:
-            delivery.nak(0)
-            return
-        task = asyncio.get_running_loop().create_task(self._handle(delivery))
-        self._running[task] = delivery
-        self._runs.work.set()
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        del self._running[task]
-        if self._consumer is not None:
-            self._consumer.resume(1)
-
-    async def _handle(self, delivery: Delivery) -> None:
-        try:
-            await self._run(delivery)
-        except asyncio.CancelledError:
-            delivery.nak(0)
-            if not self._stopping:
-                raise
-        except LogUnavailable as problem:
-            _log.warning(
-                "%s: the broker did not take the outcome of a run (%s); it will run again", self._step.name, problem
-            )
-            delivery.nak(OUTAGE_PAUSE)
-        except Exception:
-            _log.exception("%s: the engine failed on tick %s; it comes again", self._step.name, delivery.record.seq)
-            delivery.nak(OUTAGE_PAUSE)
-
-    async def _run(self, delivery: Delivery) -> None:
+    async def _work(self, delivery: Delivery) -> None:
         runs, step, record = self._runs, self._step, delivery.record
-        tick = _decode(record.data)
+        tick = read_tick(record)
         trigger = Trigger(type="cron", due=tick.due)
         trace = parse(record.headers.get("traceparent")) or new_trace()
         number = delivery.delivered
@@ -211,3 +162,17 @@ class CronWorker:
             delivery.ack()
             runs.end(attempt, "ok")
             return
+
+
+def _tell(claims: asyncio.Task[None]) -> None:
+    """A schedule that has ended by an error of ours shall not do so in silence."""
+    if not claims.cancelled() and (problem := claims.exception()) is not None:
+        _log.critical("a schedule has stopped; restart the app", exc_info=problem)
+
+
+def read_tick(record: Record) -> Tick:
+    """A record that nobody of us has written counts as a tick of its own time, so that it can neither stop a schedule nor repeat it."""
+    try:
+        return _decode(record.data)
+    except msgspec.DecodeError:
+        return Tick(record.time, skip=True)

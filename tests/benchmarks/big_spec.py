@@ -67,7 +67,7 @@ def _step(index: int) -> list[str]:
         lines += [
             "    type: api",
             "    method: POST",
-            f"    path: /work/{index}/{{id}}",
+            f"    path: /jobs/{index}/{{id}}",
             "    body: { $ref: '#/schemas/Order' }",
         ]
         lines += ["    responses: { 200: { $ref: '#/schemas/Order' }, 404: { type: object } }"]

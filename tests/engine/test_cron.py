@@ -129,3 +129,11 @@ async def test_a_missed_tick_runs_once_when_catch_up_allows(make_app):
 
 async def test_a_missed_tick_is_left_out_when_it_is_too_old(make_app):
     assert await _after_a_pause(make_app, 1500, "1m") == [600]
+
+
+async def test_a_record_that_is_no_tick_stops_no_schedule(make_app):
+    async with make_app(spec(), start=NOON, tick=TICK) as app:
+        await app.advance(600)
+        await app._log.append("cron.Tick", b"not a tick")
+        await app.advance(1200)
+        assert [int(int(k) - NOON) for k in await app.state.items("ticks")] == [600, 1200, 1800]

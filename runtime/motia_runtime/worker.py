@@ -1,0 +1,100 @@
+"""What event and cron steps share: deliveries taken in hand, a task each, every one of them ended or given back."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from abc import ABC, abstractmethod
+from collections import deque
+
+from motia_runtime.ports import Consumer, Delivery, LogUnavailable
+from motia_runtime.runs import Runs
+
+OUTAGE_PAUSE = 1.0  # seconds before a delivery comes again when the broker could not take its effects
+
+_log = logging.getLogger("motia.engine")
+
+
+class Worker(ABC):
+    """One step in one engine. `limit`: deliveries worked on at once; the consumer's credit says how many more wait here."""
+
+    def __init__(self, name: str, runs: Runs, limit: int) -> None:
+        self._name = name
+        self._runs = runs
+        self._limit = limit
+        self._waiting: deque[Delivery] = deque()
+        self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._consumer: Consumer | None = None
+        self._stopping = False
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Begin to consume. Raises `LogUnavailable`."""
+
+    @abstractmethod
+    async def _work(self, delivery: Delivery) -> None:
+        """End the delivery. What it raises gives the delivery back, to come again."""
+
+    @property
+    def busy(self) -> int:
+        """Deliveries in hand: running and waiting."""
+        return len(self._running) + len(self._waiting)
+
+    async def stop(self, grace: float) -> None:
+        """Take no more, let what runs finish for `grace` seconds, give back the rest."""
+        self._stopping = True
+        if self._consumer is not None:
+            await self._consumer.stop()
+        while self._waiting:
+            self._waiting.popleft().nak(0)
+        if self._running:
+            await asyncio.wait(self._running, timeout=grace)
+        late = list(self._running)
+        for task in late:
+            task.cancel()
+        if late:
+            await asyncio.wait(late)
+
+    def touch(self) -> None:
+        """Tell the broker that what is in hand is still worked on."""
+        for delivery in self._running.values():
+            delivery.touch()
+        for delivery in self._waiting:
+            delivery.touch()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        if self._stopping:
+            delivery.nak(0)
+        elif len(self._running) < self._limit:
+            self._spawn(delivery)
+        else:
+            self._waiting.append(delivery)
+
+    def _spawn(self, delivery: Delivery) -> None:
+        task = asyncio.get_running_loop().create_task(self._handle(delivery))
+        self._running[task] = delivery
+        self._runs.work.set()
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._running[task]
+        if self._consumer is not None:
+            self._consumer.resume(1)
+        if self._waiting and not self._stopping:
+            self._spawn(self._waiting.popleft())
+
+    async def _handle(self, delivery: Delivery) -> None:
+        try:
+            await self._work(delivery)
+        except asyncio.CancelledError:
+            delivery.nak(0)
+            if not self._stopping:
+                raise
+        except LogUnavailable as problem:
+            _log.warning(
+                "%s: the broker did not take the outcome of a run (%s); it will run again", self._name, problem
+            )
+            delivery.nak(OUTAGE_PAUSE)
+        except Exception:
+            _log.exception("%s: the engine failed on record %s; it comes again", self._name, delivery.record.seq)
+            delivery.nak(OUTAGE_PAUSE)
