@@ -48,8 +48,7 @@ class Engine:
         self._calls = 0  # api runs under way
         self.running = False
         self._suspects = Suspects(log)
-        self._quiet = asyncio.Event()  # no api run is under way
-        self._quiet.set()
+        self._quiet: asyncio.Event | None = None  # made by `stop`; set when no api run is under way
         for step in project.steps.values():
             if step.name not in bound:
                 continue  # a noop
@@ -94,8 +93,10 @@ class Engine:
 
     async def _until_quiet(self, grace: float) -> None:
         """Api runs are ended by their requests; here only so that their threads and timeouts last as long as they."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._quiet.wait(), grace)
+        if self._calls:
+            self._quiet = asyncio.Event()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._quiet.wait(), grace)
 
     async def _touch_for_ever(self) -> None:
         clock, work = self._runs.services.clock, self._runs.work
@@ -117,14 +118,14 @@ class Engine:
         run_id: str | None = None
         conflicts = 0
         self._calls += 1
-        self._quiet.clear()
         try:
             while True:
                 attempt = runs.begin(plan, trace, request, run_id)
                 attempt.conflicts = conflicts
                 try:
                     answer = finish(await runs.executor.run(chain, (request,), attempt.ctx, step.timeout))
-                    await attempt.commit()
+                    if attempt.has_effects:
+                        await attempt.commit()
                 except Conflict as problem:
                     conflicts += 1
                     if conflicts > CONFLICTS_PER_RUN:
@@ -143,7 +144,7 @@ class Engine:
                     return answer
         finally:
             self._calls -= 1
-            if not self._calls:
+            if self._quiet is not None and not self._calls:
                 self._quiet.set()
 
     def _chain(self, bound: BoundStep) -> Bound:

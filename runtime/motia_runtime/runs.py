@@ -136,6 +136,10 @@ class Attempt:
             self._unit = Unit(self._services, self.plan.emits, self.run_id, self.trace_id, self.span_id)
         return self._unit
 
+    @property
+    def has_effects(self) -> bool:
+        return self._unit is not None
+
     async def commit(self) -> None:
         """Make the effects true, as `Unit.commit`."""
         if self._unit is not None:
