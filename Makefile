@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # `make test ARGS="tests/cli -x"`, `make dev ARGS="--port 4000"`
 ARGS ?=
+# `make check TESTS=no` leaves out the tests, for who runs them anyway
+TESTS ?= yes
 # `make bench BENCH=tests/benchmarks/bench_http.py ARGS="--rounds 5"`
 BENCH ?= $(sort $(wildcard tests/benchmarks/bench_*.py))
 LOCK := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet
@@ -22,8 +24,9 @@ dev: $(VENV)/.run  ## run the example app with hot reload: http://127.0.0.1:3000
 test: $(VENV)/.dev  ## run the tests
 	@$(BIN)/python -m pytest $(ARGS)
 
-check: $(VENV)/.dev  ## lint, format, types, layers, docs; edits nothing
+check: $(VENV)/.dev  ## lint, format, types, layers, docs and the tests; edits nothing
 	@.ci/check $(BIN)
+	@if [ "$(TESTS)" != no ]; then $(BIN)/python -m pytest $(ARGS); fi
 
 fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 	@$(BIN)/ruff check --fix --quiet . || true
