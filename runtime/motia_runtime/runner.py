@@ -33,5 +33,5 @@ class ApiRunner(Protocol):
         """Run the step's middleware and handler, `finish` its result, commit its effects, return the answer: in this order, so that
         an answer that can't be encoded commits nothing and a 2xx is durable. Raises what the handler or `finish` raised (`Problem`,
         `ValidationFailed` for a body that does not fit its response schema, anything else), `TimeoutError` past the step's timeout,
-        `LogUnavailable` when the effects could not be stored. Nothing is committed then."""
+        `LogUnavailable` when the broker did not confirm the effects: part of them may be stored then. After any other error nothing is."""
         ...

@@ -149,7 +149,7 @@ class StepEndpoint:
             return problem(504, "The step did not finish in time.", trace_id=trace_id)
         elif isinstance(error, LogUnavailable):
             log.error("could not store its effects: %s (trace %s)", error, trace_id, extra=told)
-            detail = "The result could not be stored; nothing was done. Try again."
+            detail = "The broker did not confirm that the result is stored; part of it may be. Try again."
             return problem(503, detail, trace_id=trace_id, headers=(RETRY_AFTER,))
         elif isinstance(error, ValidationFailed):
             log.error("failed: a value does not fit its schema: %s (trace %s)", error, trace_id, extra=told)

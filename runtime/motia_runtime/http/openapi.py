@@ -27,7 +27,7 @@ PROBLEMS = {
     413: "The body is larger than this step takes",
     415: "The body is in a media type, character set or coding that this step does not read",
     500: "The handler failed; nothing was committed",
-    503: "The event log can't be reached or is full; nothing was committed. Try again later",
+    503: "The event log can't be reached or is full; the result is not known to be stored. Try again later",
     504: "The handler took longer than the step's timeout; nothing was committed",
 }
 PROBLEM_SCHEMA: Json = {
