@@ -9,6 +9,7 @@ NATS_CA, NATS_CERT, NATS_KEY                  paths of PEM files
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import ssl
@@ -26,6 +27,7 @@ from motia_runtime.ports import LogUnavailable
 
 API_LEVEL = 4  # of JetStream, nats-server 2.14: schedules, atomic batches, TTL per message
 TIMEOUT = 10.0  # seconds until the first connection is given up
+CLOSE = 1.0  # seconds that a failed connection may take to end
 RECONNECT_WAIT = 0.2  # seconds between attempts
 
 _USERINFO = re.compile(r"([a-z+]+://)[^/@\s]+@")
@@ -133,13 +135,20 @@ async def _dial(settings: Settings, options: dict[str, Any], link: Link, name: s
             )
     except TimeoutError:
         why = f": {mask(last[0])}" if last else ""
-        await client.close()
+        await _close(client)
         raise LogUnavailable(f"no connection to NATS at {settings.shown} within {timeout:g} s{why}") from None
     except (errors.Error, OSError, ssl.SSLError) as error:
-        await client.close()
+        await _close(client)
         raise LogUnavailable(f"NATS at {settings.shown} refuses the connection: {mask(str(error))}") from None
     client.options["allow_reconnect"] = True
     return client
+
+
+async def _close(client: Client) -> None:
+    """nats-py waits for ever for the end of a connection whose TLS handshake has failed."""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(CLOSE):
+            await client.close()
 
 
 def _options(settings: Settings) -> dict[str, Any]:
