@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
+from motia_runtime.controls.order import controls_of
 from motia_runtime.deadletters import DeadLetters, Story
-from motia_runtime.handler import NonRetryable, Trigger, ValidationFailed
+from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.naming import durable, event_subject, retry_subject, topic_of
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
 from motia_runtime.records import ErrorInfo
-from motia_runtime.runner import TraceContext
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
 from motia_runtime.trace import format_context, new_trace, parse
@@ -30,29 +31,11 @@ PREFETCH = 128  # deliveries held ready beyond those that run
 PARK = 60.0  # seconds between looks at an event that is newer than this app
 
 
-class Input(msgspec.Struct, frozen=True):
-    """What a delivery says about the run it asks for."""
-
-    topic: str
-    event_id: str  # the same for all attempts, redrives and subscribers
-    attempt: int
-    redrives: int
-    trace: TraceContext
-    first_seen: float  # when the event was first stored, seconds since the epoch
-
-
-class Unreadable(Exception):
-    """The event itself can't be handed to the handler, so trying again would not help."""
-
-    def __init__(self, fault: Exception) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
-
-
 class EventWorker(Worker):
     def __init__(self, plan: Plan, step: EventStep, runs: Runs, letters: DeadLetters, suspects: Suspects) -> None:
         self._plan = plan
-        self._step = step
+        self.step = step
+        self.runs = runs
         default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
         super().__init__(step.name, runs, step.concurrency.limit if step.concurrency else default)
         self._letters = letters
@@ -60,56 +43,72 @@ class EventWorker(Worker):
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
         self._foreign = runs.foreign_topics
         self._topics = {event_subject(topic): topic for topic in step.topics}
+        self._controls: tuple[Control, ...] = controls_of(step, runs)
 
     async def start(self) -> None:
-        subjects = [*(event_subject(t) for t in self._step.topics), retry_subject(self._step.name)]
+        for control in self._controls:
+            await control.start()
+        subjects = [*(event_subject(t) for t in self.step.topics), retry_subject(self.step.name)]
         credit = self._limit + min(self._limit, PREFETCH)
-        self._consumer = await self._runs.services.log.consume(
-            durable(self._step.name), subjects, self._deliver, credit=credit
+        self._consumer = await self.runs.services.log.consume(
+            durable(self.step.name), subjects, self._deliver, credit=credit
         )
 
-    async def _work(self, delivery: Delivery) -> None:
-        asked = read_input(delivery.record, self._topics)
-        if asked.attempt == 1 and not asked.redrives and await self._delayed(delivery.record, asked):
-            delivery.ack()
-        elif not self._suspects.suspected(delivery):
-            await self._run(delivery, asked)
-        else:
-            async with self._suspects.lane:
-                if not await self._suspects.may_run(self._step, asked.event_id):
-                    await self._bury_crasher(delivery, asked)
-                    return
-                try:
-                    await self._run(delivery, asked)
-                finally:
-                    self._suspects.survived(self._step, asked.event_id)
+    async def stop(self, grace: float) -> None:
+        await super().stop(grace)
+        for control in self._controls:
+            await control.stop()
 
-    async def _run(self, delivery: Delivery, asked: Input) -> None:
-        runs, step, record = self._runs, self._step, delivery.record
+    async def _work(self, delivery: Delivery) -> None:
+        arrival = Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode)
+        passed = 0
+        try:
+            for control in self._controls:
+                if not await control.admit(arrival):
+                    return
+                passed += 1
+            await self._run_alone(arrival) if self._suspects.suspected(delivery) else await self._run(arrival)
+        finally:
+            for control in reversed(self._controls[:passed]):
+                control.leave(arrival)
+
+    async def _run_alone(self, arrival: Arrival) -> None:
+        """One that may have killed the process, with nothing of its like beside it."""
+        event_id = arrival.asked.event_id
+        async with self._suspects.lane:
+            if not await self._suspects.may_run(self.step, event_id):
+                times = f"{arrival.delivery.delivered} deliveries"
+                await self.bury(arrival, "ProcessDied", f"the process died each time this event was run ({times})")
+                return
+            try:
+                await self._run(arrival)
+            finally:
+                self._suspects.survived(self.step, event_id)
+
+    async def _run(self, arrival: Arrival) -> None:
+        runs, step, asked = self.runs, self.step, arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
-        queued = max(0.0, runs.services.clock.time() - record.time)
-        run_id = f"{step.name}:{asked.event_id}"
+        queued = max(0.0, runs.services.clock.time() - arrival.record.time)
         conflicts = 0
         while True:
-            attempt = runs.begin(self._plan, asked.trace, trigger, run_id, asked.attempt, queued)
+            attempt = runs.begin(self._plan, asked.trace, trigger, arrival.run_id, asked.attempt, queued)
             attempt.conflicts = conflicts
             try:
-                value = self._decode(asked.topic, record.data)
-                await runs.executor.run(self._plan.bound.handler, (value,), attempt.ctx, step.timeout)
+                await runs.executor.run(self._plan.bound.handler, (arrival.value,), attempt.ctx, step.timeout)
                 await attempt.commit()
             except LogUnavailable:
                 raise
             except Conflict as problem:
                 conflicts += 1
                 if conflicts > CONFLICTS_PER_RUN:
-                    await self._failed(delivery, asked, attempt, problem)
+                    await self._failed(arrival, attempt, problem)
                     return
                 await asyncio.sleep(conflict_pause(conflicts))
             except Exception as problem:
-                await self._failed(delivery, asked, attempt, problem)
+                await self._failed(arrival, attempt, problem)
                 return
             else:
-                delivery.ack()
+                arrival.delivery.ack()
                 runs.end(attempt, "ok")
                 return
 
@@ -122,79 +121,85 @@ class EventWorker(Worker):
         except ValidationFailed as fault:
             raise Unreadable(fault) from fault
 
-    async def _failed(self, delivery: Delivery, asked: Input, attempt: Attempt, problem: Exception) -> None:
-        step, retry = self._step, self._step.retry
-        if isinstance(problem, Unreadable) and await self._parked(delivery, asked, attempt):
+    async def _failed(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
+        retry, asked = self.step.retry, arrival.asked
+        if isinstance(problem, Unreadable) and await self._parked(arrival, attempt):
             return
-        error = self._runs.describe(problem.fault if isinstance(problem, Unreadable) else problem)
+        error = self.runs.describe(problem.fault if isinstance(problem, Unreadable) else problem)
         final = isinstance(problem, (Unreadable, NonRetryable)) or skipped_by(retry, problem)
         if not final and asked.attempt < retry.attempts:
-            at = self._runs.services.clock.time() + retry_delay(retry, asked.attempt)
-            await self._hand_on(delivery.record, asked, asked.attempt + 1, at, "retry")
-            delivery.ack()
-            self._runs.end(attempt, "retry", error)
-        elif step.dead_letter:
-            await self._letters.bury(self._story(asked, error, attempt.span_id), delivery.record.data)
-            delivery.ack()
-            self._runs.end(attempt, "dead", error)
+            delay = problem.delay if isinstance(problem, RetryLater) else retry_delay(retry, asked.attempt)
+            at = self.runs.services.clock.time() + delay
+            await self._hand_on(arrival, asked.attempt + 1, at, "retry")
+            arrival.delivery.ack()
+            self.runs.end(attempt, "retry", error)
         else:
-            delivery.term(error.type)
-            self._runs.end(attempt, "failed", error)
+            await self._end_failed(arrival, attempt, error)
 
-    async def _parked(self, delivery: Delivery, asked: Input, attempt: Attempt) -> bool:
+    async def _end_failed(self, arrival: Arrival, attempt: Attempt, error: ErrorInfo) -> None:
+        if self.step.dead_letter:
+            await self._letters.bury(self._story(arrival.asked, error, attempt.span_id), arrival.record.data)
+            arrival.delivery.ack()
+            self.runs.end(attempt, "dead", error)
+        else:
+            arrival.delivery.term(error.type)
+            self.runs.end(attempt, "failed", error)
+
+    async def _parked(self, arrival: Arrival, attempt: Attempt) -> bool:
         """An event that says it is of a newer version (`$v`) and can't be read waits for an app that can: while a new version is being
         rolled out, old instances neither drop it nor bury it. True when it was put aside."""
-        if not says_newer(delivery.record.data):
+        if not says_newer(arrival.record.data):
             return False
-        now = self._runs.services.clock.time()
-        if now - asked.first_seen > self._runs.park_limit:
+        now = self.runs.services.clock.time()
+        if now - arrival.asked.first_seen > self.runs.park_limit:
             return False
-        await self._hand_on(delivery.record, asked, asked.attempt, now + PARK, f"park:{delivery.record.seq}")
-        delivery.ack()
-        self._runs.end(attempt, "parked")
+        await self._hand_on(arrival, arrival.asked.attempt, now + PARK, f"park:{arrival.record.seq}")
+        arrival.delivery.ack()
+        self.runs.end(attempt, "parked")
         return True
 
-    async def _delayed(self, record: Record, asked: Input) -> bool:
-        """Hand a fresh event on to its due time when the step has a `delay`."""
-        due = record.time + self._step.delay
-        if not self._step.delay or record.subject.startswith("retry.") or self._runs.services.clock.time() >= due:
-            return False
-        await self._hand_on(record, asked, 1, due, "delay")
-        return True
-
-    async def _hand_on(self, record: Record, asked: Input, attempt: int, at: float, why: str) -> None:
+    async def _hand_on(self, arrival: Arrival, attempt: int, at: float, why: str, slot: str | None = None) -> None:
+        asked = arrival.asked
         headers = {
             "Motia-Event": asked.event_id,
             "Motia-Topic": asked.topic,
             "Motia-Attempt": str(attempt),
             "Motia-Redrives": str(asked.redrives),
             "Motia-First": repr(asked.first_seen),
+            "Motia-Why": why,
             "traceparent": format_context(asked.trace),
         }
-        once = f"{why}:{self._step.name}:{asked.event_id}:{asked.redrives}:{attempt}"
-        await self._runs.services.log.append(
-            retry_subject(self._step.name), record.data, headers=headers, id=once, at=at
+        once = f"{why}:{self.step.name}:{asked.event_id}:{asked.redrives}:{attempt}" if slot is None else None
+        await self.runs.services.log.append(
+            retry_subject(self.step.name), arrival.record.data, headers=headers, id=once, at=at, slot=slot
         )
 
-    async def _bury_crasher(self, delivery: Delivery, asked: Input) -> None:
-        error = ErrorInfo(
-            "ProcessDied", f"the process died each time this event was run ({delivery.delivered} deliveries)"
-        )
+    # -- what controls may do (`Hands`)
+
+    async def hand_on(self, arrival: Arrival, at: float, *, why: str, slot: str | None = None) -> None:
+        await self._hand_on(arrival, arrival.asked.attempt, at, why, slot)
+        arrival.delivery.ack()
+
+    def drop(self, arrival: Arrival, outcome: str) -> None:
+        arrival.delivery.ack()
+        self.runs.end(self._attempt(arrival), outcome)
+
+    async def bury(self, arrival: Arrival, kind: str, message: str) -> None:
+        await self._end_failed(arrival, self._attempt(arrival), ErrorInfo(kind, message))
+
+    def _attempt(self, arrival: Arrival) -> Attempt:
+        """One that did not come to run, for its record."""
+        asked = arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
-        attempt = self._runs.begin(
-            self._plan, asked.trace, trigger, f"{self._step.name}:{asked.event_id}", asked.attempt
-        )
-        await self._letters.bury(self._story(asked, error, attempt.span_id), delivery.record.data)
-        delivery.ack()
-        self._runs.end(attempt, "dead", error)
+        return self.runs.begin(self._plan, asked.trace, trigger, arrival.run_id, asked.attempt)
 
     def _story(self, asked: Input, error: ErrorInfo, span_id: str) -> Story:
         return Story(
-            step=self._step.name,
+            step=self.step.name,
             topic=asked.topic,
             event_id=asked.event_id,
             attempts=asked.attempt,
-            failed_at=self._runs.services.clock.time(),
+            failed_at=self.runs.services.clock.time(),
             error=error,
             trace_id=asked.trace.trace_id,
             span_id=span_id,

@@ -131,6 +131,16 @@ class NonRetryable(Exception):  # states what to do with it
     """Trying again would not help: the event becomes a dead letter at once. Raise it, or derive your own from it."""
 
 
+class RetryLater(Exception):  # states what to do with it
+    """Not now: try this event again after `delay` seconds, instead of when the policy says. Counts as a failed attempt."""
+
+    def __init__(self, delay: float, message: str = "") -> None:
+        if not delay >= 0:
+            raise ValueError(f"RetryLater: the delay is at least 0 seconds, not {delay!r}")
+        super().__init__(message or f"to be tried again in {delay:g} s")
+        self.delay = delay
+
+
 class InvalidTopic(ValueError):
     """A step may emit only the topics its spec declares. Add the topic to the step's `emits`."""
 

@@ -13,6 +13,9 @@ Subjects here carry no app prefix and are already encoded (`naming`); the first 
     dlq.<step>          dead letters                 30 days
     rt.<stream>.<group>.<id>   stream items; last value counts, no age limit
     run.records         records of runs, many an entry   bounded by size; appended with `note`
+    tx.<step>.<run>     plans of commits (`commit`)       last value counts; until its input has surely ended (`purge`)
+
+What is due later stands in slots, `sched.<slot>`: `append` with `at` puts it there, and another one in the same slot replaces it.
 """
 
 from __future__ import annotations
@@ -53,6 +56,20 @@ class Backlog(msgspec.Struct, frozen=True):
 
     waiting: int  # not delivered yet
     in_flight: int  # delivered, not ended; includes those given back with a delay
+    delivered: int = 0  # seq of the newest record that was delivered
+    ended: int = 0  # every delivery up to this seq has ended
+    paused_until: float = 0.0  # seconds since the epoch; 0: not paused
+
+
+class Scheduled(msgspec.Struct, frozen=True):
+    """A record that waits for its time."""
+
+    slot: str
+    subject: str  # where it will appear
+    at: float  # seconds since the epoch
+    data: bytes
+    headers: dict[str, str]
+    seq: int
 
 
 class Delivery(Protocol):
@@ -101,6 +118,7 @@ class Log(Protocol):
         id: str | None = None,
         expect: int | None = None,
         at: float | None = None,
+        slot: str | None = None,
         ttl: float | None = None,
     ) -> Awaitable[int]:
         """Store a record and give its seq. Durable once awaited; many appends may be under way at once, and are stored in call order.
@@ -108,11 +126,13 @@ class Log(Protocol):
         `id`: an append with an id seen within the dedupe window changes nothing and gives the first one's seq (looked at before `expect`).
         `expect`: seq of the last record of this subject, 0 when there is none; raises `Conflict` when it is another.
         `at`: when the record shall appear (the past: at once); gives the schedule's seq. ev and retry only.
-        `ttl`: at least 1; the record then vanishes. st and rt only."""
+        `slot`: with `at`, where it waits: encoded tokens with dots ("emit.ab12"); what waited there is replaced. Without one, a slot of its
+        own is made from `id`.
+        `ttl`: at least 1; the record then vanishes. st, rt and tx only."""
         ...
 
     async def append_all(self, entries: Sequence[Entry]) -> None:
-        """Store all of the entries or none: subjects distinct, all of them st. Raises `Conflict` when any `expect` does not hold. Entries
+        """Store all of the entries or none: subjects distinct, all of them st or all of them tx. Raises `Conflict` when any `expect` does not hold. Entries
         whose ids were appended before change nothing."""
         ...
 
@@ -140,6 +160,27 @@ class Log(Protocol):
 
     async def delete(self, part: str, seq: int) -> bool:
         """Remove one record for good. False: it was not there."""
+        ...
+
+    async def scheduled(self, pattern: str, *, limit: int) -> list[Scheduled]:
+        """What waits in slots that fit ("emit.*"), the earliest `at` first."""
+        ...
+
+    async def cancel(self, slot: str) -> bool:
+        """Take out what waits in a slot, for good. False: nothing did, or its time has come."""
+        ...
+
+    async def purge(self, pattern: str, *, through: int) -> int:
+        """Remove the records of tx that fit ("tx.charge.*") and have a seq up to `through`; gives how many."""
+        ...
+
+    async def newest(self, part: str) -> int:
+        """The highest seq of a part so far, 0 when nothing was ever stored there."""
+        ...
+
+    async def pause(self, name: str, until: float) -> None:
+        """Deliver nothing more to the consumer of that name before `until` (seconds since the epoch; the past ends a pause). Over all
+        instances and restarts. Raises `LookupError` when there is no such consumer."""
         ...
 
     async def consume(

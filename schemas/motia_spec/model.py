@@ -130,6 +130,21 @@ class Dedupe(Value, frozen=True, kw_only=True):
     window: float
 
 
+class Batch(Value, frozen=True, kw_only=True):
+    """The handler gets a list: up to `size` events, or as many as have come `wait` seconds after the first."""
+
+    size: int
+    wait: float = 1.0
+
+
+class Join(Value, frozen=True, kw_only=True):
+    """One run when an event of each topic has come for the same value at `by`. The handler gets a mapping from topic to event."""
+
+    topics: tuple[str, ...]
+    by: str  # a key path that every topic's schema has
+    timeout: float | None = None  # seconds after the first; then the incomplete set becomes a dead letter
+
+
 class Step(Value, frozen=True, kw_only=True):
     """What all four kinds share."""
 
@@ -169,6 +184,10 @@ class EventStep(Step, frozen=True, tag="event", kw_only=True):
     dead_letter: bool = True
     delay: float = 0.0
     order_by: str | None = None
+    order_blocks: bool = True  # a failing event holds up those of its key through its retries; False: it is a dead letter at once, and they go on
+    priority: str | None = None  # key path to a number; of the events that wait, the higher goes first
+    batch: Batch | None = None
+    join: Join | None = None
     concurrency: Concurrency | None = None
     dedupe: Dedupe | None = None
     debounce: Debounce | None = None

@@ -1,0 +1,107 @@
+"""READ THIS FIRST: what a control of an event step is, and what it gets.
+
+An `Arrival` is one delivery on its way to its run. Each control either lets it pass (`admit` gives True) or has ended its delivery: dropped
+it with a record, or handed it on to come again. Controls are asked in the order of `order.controls_of`, and left in the reverse one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import msgspec
+
+from motia_runtime.ports import Delivery, Record
+from motia_runtime.runner import TraceContext
+from motia_runtime.runs import Runs
+from motia_spec.model import EventStep
+
+
+class Input(msgspec.Struct, frozen=True):
+    """What a delivery says about the run it asks for."""
+
+    topic: str
+    event_id: str  # the same for all attempts, redrives and subscribers
+    attempt: int
+    redrives: int
+    trace: TraceContext
+    first_seen: float  # when the event was first stored, seconds since the epoch
+
+
+class Unreadable(Exception):
+    """The event itself can't be handed to the handler, so trying again would not help."""
+
+    def __init__(self, fault: Exception) -> None:
+        super().__init__(str(fault))
+        self.fault = fault
+
+
+class Hands(Protocol):
+    """What a control may do with an arrival, done by the step's worker. Each of these ends the delivery."""
+
+    @property
+    def step(self) -> EventStep: ...
+    @property
+    def runs(self) -> Runs: ...
+
+    async def hand_on(self, arrival: Arrival, at: float, *, why: str, slot: str | None = None) -> None:
+        """Have this step get the event again at that time, with the same attempt. `why` names the control: an event is handed on
+        once for each reason, so that a crash between storing and ending gives one; it then comes with `Arrival.came_by` set to it. With
+        a `slot`, it takes the place of what waits there, and comes as often as it is handed on."""
+
+    def drop(self, arrival: Arrival, outcome: str) -> None:
+        """End it without a run. `outcome` is what its record says: "duplicate", "skipped", "cancelled"."""
+
+    async def bury(self, arrival: Arrival, kind: str, message: str) -> None:
+        """End it as a dead letter. `kind` reads as an error's class: "Expired"."""
+
+
+class Arrival:
+    """See the module."""
+
+    __slots__ = ("_read", "_value", "asked", "came_by", "delivery", "hands", "run_id")
+
+    def __init__(self, delivery: Delivery, asked: Input, hands: Hands, read: Callable[[str, bytes], Any]) -> None:
+        self.delivery = delivery
+        self.asked = asked
+        self.hands = hands
+        self.run_id = f"{hands.step.name}:{asked.event_id}"
+        self.came_by = delivery.record.headers.get("Motia-Why", "")
+        self._read: Callable[[str, bytes], Any] | None = read
+        self._value: Any = None
+
+    @property
+    def record(self) -> Record:
+        return self.delivery.record
+
+    @property
+    def value(self) -> Any:
+        """The event's data, decoded and validated. Raises `Unreadable`; the step's worker buries it then, so let it through."""
+        if self._read is not None:
+            self._value = self._read(self.asked.topic, self.delivery.record.data)
+            self._read = None
+        return self._value
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        """What the handler gets instead: a joined set, a list."""
+        self._read = None
+        self._value = value
+
+
+class Control(ABC):
+    """One control of one step in one engine. Lives as long as the engine; what must outlive it, it keeps in the log."""
+
+    async def start(self) -> None:  # noqa: B027  # most have nothing to start
+        """Before the first arrival. Raises `LogUnavailable`."""
+
+    @abstractmethod
+    async def admit(self, arrival: Arrival) -> bool:
+        """True: it may go on. False: its delivery has been ended, through `arrival.hands`. Raises `LogUnavailable`: the delivery comes again."""
+
+    def leave(self, arrival: Arrival) -> None:  # noqa: B027  # most hold nothing
+        """An arrival that was let pass is done with: it ran, failed, or a later control ended it. Called once for each."""
+
+    async def stop(self) -> None:  # noqa: B027  # most have nothing to stop
+        """No arrival after this."""

@@ -1,0 +1,30 @@
+"""The controls of an event step, in the order in which an arrival meets them. docs/controls.md shows it to users.
+
+1  pause              nothing is delivered (the broker holds it)
+2  cancelled          its run or its trace was cancelled: dropped
+3  delay              not before its time
+4  committed          its effects are true already: they are completed, nothing runs (`commit`)
+5  dedupe             the same key within the window: dropped
+6  join               waits for the other topics
+7  debounce           a later one takes its place
+8  condition          false: dropped
+9  rate, concurrency  over the whole cluster, per key: handed on for a moment
+10 orderBy, priority  which of those that wait in this engine goes next (`worker`)
+11 batch              several become one run (`worker`)
+12 timeout, retry     around the run itself (`events`)
+"""
+
+from __future__ import annotations
+
+from motia_runtime.controls.control import Control
+from motia_runtime.controls.delay import Delay
+from motia_runtime.runs import Runs
+from motia_spec.model import EventStep
+
+
+def controls_of(step: EventStep, runs: Runs) -> tuple[Control, ...]:
+    """Those that the step asks for; most steps ask for none, and then an arrival goes straight to its run."""
+    found: list[Control] = []
+    if step.delay:
+        found.append(Delay(step.delay))
+    return tuple(found)
