@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from motia_runtime.bind import Bound, BoundStep
+from motia_runtime.commit import Claim
 from motia_runtime.handler import Problem, Request
 from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.runner import Answer, TraceContext
@@ -35,12 +36,12 @@ class Calls:
         """As `runner.ApiRunner.run_api`."""
         plan, chain = self._steps[step.name]
         runs = self._runs
-        run_id: str | None = None
+        claim: Claim | None = None
         conflicts = 0
         self.under_way += 1
         try:
             while True:
-                attempt = runs.begin(plan, trace, request, run_id)
+                attempt = runs.begin(plan, trace, request, claim)
                 attempt.conflicts = conflicts
                 try:
                     answer = finish(await runs.executor.run(chain, (request,), attempt.ctx, step.timeout))
@@ -51,7 +52,7 @@ class Calls:
                     if conflicts > CONFLICTS_PER_RUN:
                         runs.end(attempt, "failed", runs.describe(problem), status=503)
                         raise LogUnavailable("too many concurrent writers of the same state key") from problem
-                    run_id = attempt.run_id  # what it has flushed is not repeated
+                    claim = attempt.claim  # what it has flushed is not repeated
                     await asyncio.sleep(conflict_pause(conflicts))
                 except Problem as problem:
                     runs.end(attempt, "ok" if problem.status < 500 else "failed", status=problem.status)

@@ -1,7 +1,7 @@
 """Dead letters: events whose last attempt failed. Kept 30 days with error, attempts and trace; redriven or purged by people.
 
-A letter is the event's own data as record, its story in the header `Motia-Dead` (JSON of `Story`). It is written before the event is
-ended, under an id made from step and event, so a crash in between leaves one letter, not two or none."""
+A letter is the event's own data as record, its story in the header `Motia-Dead` (JSON of `Story`). It is committed as the effects of a run are
+(`commit`), before the event is ended, so a crash in between leaves one letter, not two or none."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from motia_runtime.naming import dead_subject, retry_subject
-from motia_runtime.ports import Log, Record, TooLarge
+from motia_runtime.plans import Emitted
+from motia_runtime.ports import Log, Record
 from motia_runtime.records import ErrorInfo
 
 STORY = "Motia-Dead"
@@ -33,6 +34,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     trace_id: str
     span_id: str  # of the last attempt; a redriven run hangs below it
     redrives: int = 0  # how often it has been redriven before
+    flushed: int = 0  # early commits (`ctx.flush`) that its attempts have made
     data_left_out: bool = False  # event and story together were too large; the event is record `event_id` of the events
 
 
@@ -53,23 +55,19 @@ class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
         return fields
 
 
+def letter_of(story: Story, data: bytes) -> Emitted:
+    """A letter as the effect of a run that has failed for good."""
+    error = story.error
+    short = ErrorInfo(error.type, error.message[:MESSAGE_LENGTH], error.stack[-STACK_LENGTH:])
+    story = msgspec.structs.replace(story, error=short, data_left_out=story.data_left_out)
+    return Emitted(dead_subject(story.step), b"" if story.data_left_out else data, None, _headers(story))
+
+
 class DeadLetters:
-    """Writes, lists, redrives and purges. Raises `LogUnavailable`."""
+    """Lists, redrives and purges. Raises `LogUnavailable`."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
-
-    async def bury(self, story: Story, data: bytes) -> None:
-        subject = dead_subject(story.step)
-        once = f"dead:{story.step}:{story.event_id}:{story.redrives}"
-        error = story.error
-        short = ErrorInfo(error.type, error.message[:MESSAGE_LENGTH], error.stack[-STACK_LENGTH:])
-        story = msgspec.structs.replace(story, error=short)
-        try:
-            await self._log.append(subject, data, headers=_headers(story), id=once)
-        except TooLarge:
-            story = msgspec.structs.replace(story, data_left_out=True)
-            await self._log.append(subject, b"", headers=_headers(story), id=once)
 
     async def list(self, *, step: str | None = None, limit: int = 100, before: int | None = None) -> list[DeadLetter]:
         """Newest first."""
@@ -94,6 +92,7 @@ class DeadLetters:
             "Motia-Topic": story.topic,
             "Motia-Attempt": "1",
             "Motia-Redrives": str(story.redrives + 1),
+            "Motia-Flushed": str(story.flushed),
             "traceparent": f"00-{story.trace_id}-{story.span_id}-01",
         }
         await self._log.append(retry_subject(story.step), data, headers=headers, id=f"redrive:{letter.id}")

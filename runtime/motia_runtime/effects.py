@@ -1,24 +1,22 @@
-"""What a run changes, as one value: built while the handler runs, committed in one place.
+"""What a run changes, as one value: built while the handler runs, committed in one place (`commit`).
 
 A `Unit` lives as long as one attempt. State writes and emits are buffered in it; nothing is visible to anybody until `commit`, and
-nothing ever is when the handler fails. Every append carries an id made from the run's identity and its place in the run, so a run that
-is repeated after a crash (same run id, same order) changes nothing twice within the broker's dedupe window.
-
-Commit order: state (several keys: all or none), then emits, each awaited. The caller ends the input after that.
+nothing ever is when the handler fails.
 """
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import msgspec
 
 from motia_runtime.codec import Codec
+from motia_runtime.commit import Claim, Commits
 from motia_runtime.handler import InvalidTopic, TooManyEffects
-from motia_runtime.ports import Clock, Entry, Log, TooLarge
+from motia_runtime.plans import Emitted, Mark, Planned, Write
+from motia_runtime.ports import Clock, Conflict, Log, TooLarge
 from motia_runtime.records import LISTED, EmitInfo, StateInfo
-from motia_runtime.state import DELETED, StateStore, Value, subject_of
+from motia_runtime.state import StateStore, Value, subject_of
 from motia_runtime.streams import StreamStore
 from motia_runtime.trace import format_parent
 
@@ -33,6 +31,7 @@ class Services(msgspec.Struct, frozen=True):
     clock: Clock
     state: StateStore
     streams: StreamStore
+    commits: Commits
 
 
 class Outlet(msgspec.Struct, frozen=True):
@@ -57,15 +56,15 @@ class _Emit(msgspec.Struct):
 
 class Unit:
     __slots__ = (
+        "_claim",
         "_emits",
-        "_order",
+        "_marks",
         "_outlets",
         "_reads",
         "_services",
         "_writes",
         "emitted",
         "more",
-        "run_id",
         "span_id",
         "streams",
         "trace_id",
@@ -73,18 +72,19 @@ class Unit:
     )
 
     def __init__(
-        self, services: Services, outlets: dict[str, Outlet], run_id: str, trace_id: str, span_id: str
+        self, services: Services, outlets: dict[str, Outlet], claim: Claim, trace_id: str, span_id: str
     ) -> None:
         self._services = services
         self._outlets = outlets
-        self.run_id = run_id
+        self._claim = claim
+        claim.flushing = 0
         self.trace_id = trace_id
         self.span_id = span_id
         self.streams = services.streams
         self._writes: dict[tuple[str, str], _Write] = {}
         self._reads: dict[tuple[str, str], Value] = {}
         self._emits: list[_Emit] = []
-        self._order = 0  # of the next append, over flushes
+        self._marks: list[Mark] = []
         self.emitted: list[EmitInfo] = []  # for the run's record
         self.written: list[StateInfo] = []
         self.more = 0
@@ -124,6 +124,10 @@ class Unit:
             self._write(group, key, _Write(None, None))
         return there
 
+    def mark(self, mark: Mark) -> None:
+        """A record of our own that becomes true with the effects of this run."""
+        self._marks.append(mark)
+
     def _write(self, group: str, key: str, write: _Write) -> None:
         if (group, key) not in self._writes:
             self._count()
@@ -162,59 +166,86 @@ class Unit:
     # -- committing
 
     async def flush(self) -> None:
-        await self.commit()
-        self._reads.clear()  # revisions are new
+        """Make what there is true now. A repeated run finds that its early commits have been made, and goes on from there."""
+        claim = self._claim
+        claim.flushing += 1
+        if claim.flushing > claim.flushed:
+            await self._commit(f"f{claim.flushing}")
+            claim.flushed = claim.flushing
+        self._forget()
 
-    async def commit(self) -> None:
-        """Make the effects true. Raises `Conflict` when a key that was read has been written since (nothing is committed then, unless emits
-        of an earlier flush), `LogUnavailable` when it is not known whether they are."""
-        if self._writes:
-            await self._commit_state()
-        if self._emits:
-            await self._commit_emits()
+    async def commit(self) -> bool:
+        """Make the effects true. False: another try of the run had done so with its own, and these count for nothing. Raises `Conflict` when a key
+        that was read has been written since (nothing is committed then, unless by `flush`), `LogUnavailable` when it is not known whether they are."""
+        return await self._commit("")
 
-    async def _commit_state(self) -> None:
-        entries = []
-        for (group, key), write in self._writes.items():
-            read = self._reads.get((group, key))
-            entries.append(
-                Entry(
-                    subject=subject_of(group, key),
-                    data=write.data or b"",
-                    headers=DELETED if write.data is None else {},
-                    id=self._next_id(),
-                    expect=None if read is None else read.revision,
-                    ttl=write.ttl,
-                )
-            )
-        if len(entries) == 1:
-            one = entries[0]
-            await self._services.log.append(
-                one.subject, one.data, headers=one.headers, id=one.id, expect=one.expect, ttl=one.ttl
-            )
+    async def _commit(self, part: str) -> bool:
+        emits, writes = self._emits, self._writes
+        if not emits and not writes and not self._marks:
+            return True
+        if self._claim.subject is None and len(emits) + len(writes) == 1 and not self._marks:
+            done = await self._commit_one()
         else:
-            await self._services.log.append_all(entries)
-        for (group, key), write in self._writes.items():
+            done = False
+        if not done and not await self._commit_planned(part):
+            return False
+        for (group, key), write in writes.items():
             self._note(self.written, StateInfo("delete" if write.data is None else "set", group, key))
-        self._writes.clear()
+        for emit in emits:
+            self._note(self.emitted, EmitInfo(emit.topic, len(emit.data), emit.at))
+        return True
 
-    async def _commit_emits(self) -> None:
-        append = self._services.log.append
-        headers = {"traceparent": format_parent(self.trace_id, self.span_id)}
-        under_way = []
+    async def _commit_one(self) -> bool:
+        """A single effect of a run that no input repeats is atomic by nature, and writes over nothing. False: it would."""
+        services = self._services
+        once = f"{self._claim.run_id}:{self._claim.flushing}"
         for emit in self._emits:
-            at = emit.at if emit.delay is None else self._services.clock.time() + emit.delay
-            under_way.append(append(emit.subject, emit.data, headers=headers, id=self._next_id(), at=at))
-            self._note(self.emitted, EmitInfo(emit.topic, len(emit.data), at))
-        if len(under_way) == 1:
-            await under_way[0]
-        else:
-            await asyncio.gather(*under_way)
-        self._emits.clear()
+            trace = {"traceparent": format_parent(self.trace_id, self.span_id)}
+            self._settle(emit)
+            await services.log.append(emit.subject, emit.data, headers=trace, id=once, at=emit.at)
+        for (group, key), write in self._writes.items():
+            subject = subject_of(group, key)
+            read = self._reads.get((group, key))
+            revision = services.commits.known(subject)[0] if read is None else read.revision
+            if revision or write.data is None:
+                return False
+            try:
+                seq = await services.log.append(subject, write.data, id=once, expect=0, ttl=write.ttl)
+            except Conflict:
+                if read is not None:
+                    raise
+                return False
+            services.commits.saw(subject, seq, once)
+        return True
 
-    def _next_id(self) -> str:
-        self._order += 1
-        return f"{self.run_id}:{self._order}"
+    async def _commit_planned(self, part: str) -> bool:
+        commits = self._services.commits
+        effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], self._marks)
+        blind: list[int] = []
+        for (group, key), write in self._writes.items():
+            subject = subject_of(group, key)
+            read = self._reads.get((group, key))
+            if read is None:
+                blind.append(len(effects.writes))
+                revision, over = commits.known(subject)
+            else:
+                revision, over = read.revision, read.id
+            effects.writes.append(Write(subject, write.data, revision, over, write.ttl))
+        for emit in self._emits:
+            self._settle(emit)
+            effects.emits.append(Emitted(emit.subject, emit.data, emit.at))
+        return await commits.commit(self._claim, part, effects, blind)
+
+    def _settle(self, emit: _Emit) -> None:
+        """A delay counts from the commit."""
+        if emit.delay is not None:
+            emit.at, emit.delay = self._services.clock.time() + emit.delay, None
+
+    def _forget(self) -> None:
+        self._writes.clear()
+        self._emits.clear()
+        self._marks.clear()
+        self._reads.clear()  # revisions are new
 
     def _note(self, listed: list[Any], info: object) -> None:
         if len(listed) < LISTED:

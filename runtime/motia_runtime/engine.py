@@ -12,11 +12,14 @@ from typing import Any
 
 from motia_runtime.bind import BoundStep
 from motia_runtime.calls import Calls
+from motia_runtime.commit import Commits
+from motia_runtime.context import new_id
 from motia_runtime.deadletters import DeadLetters
 from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
+from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
 from motia_runtime.runner import Answer, TraceContext
@@ -24,6 +27,7 @@ from motia_runtime.runs import Runs
 from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
 from motia_runtime.suspects import Suspects
+from motia_runtime.sweep import Sweeper
 from motia_runtime.ticks import CronWorker
 from motia_runtime.types import Types
 from motia_runtime.worker import Worker
@@ -39,7 +43,11 @@ class Engine:
         self._executor = Executor()
         self.state = StateStore(log, project, types)
         self.letters = DeadLetters(log)
-        services = Services(log, clock, self.state, StreamStore(log, project, types))
+        engine_id = new_id()
+        self._orphans = Orphans(log, clock, engine_id)
+        self._commits = Commits(log, clock, self._orphans)
+        self._sweeper = Sweeper(log, clock, self._commits, self._orphans, engine_id)
+        services = Services(log, clock, self.state, StreamStore(log, project, types), self._commits)
         self._runs = Runs(project, types, services, self._executor)
         self._workers: list[Worker] = []
         self._toucher: asyncio.Task[None] | None = None
@@ -53,7 +61,7 @@ class Engine:
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
             elif isinstance(step, EventStep) and step.topics:
-                self._workers.append(EventWorker(plan, step, self._runs, self.letters, self._suspects))
+                self._workers.append(EventWorker(plan, step, self._runs, self._suspects))
             elif isinstance(step, CronStep):
                 self._workers.append(CronWorker(plan, step, self._runs))
 
@@ -74,6 +82,7 @@ class Engine:
             await self.stop(0)
             raise
         self._toucher = asyncio.create_task(self._touch_for_ever())
+        self._sweeper.start()
         self.running = True
 
     async def stop(self, grace: float) -> None:
@@ -81,6 +90,8 @@ class Engine:
         self.running = False
         await asyncio.gather(self._calls.until_quiet(grace), *(worker.stop(grace) for worker in self._workers))
         await self._suspects.stop()
+        await self._sweeper.stop()
+        await self._orphans.stop()
         if self._toucher is not None:
             self._toucher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
@@ -95,6 +106,8 @@ class Engine:
             await clock.sleep_until(clock.time() + TOUCH)
             for worker in self._workers:
                 worker.touch()
+            if self._runs.services.log.connected():
+                self._commits.renew()
             if not any(worker.busy for worker in self._workers):
                 work.clear()
 

@@ -12,16 +12,18 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.commit import Claim
 from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
 from motia_runtime.controls.order import controls_of
-from motia_runtime.deadletters import DeadLetters, Story
+from motia_runtime.deadletters import Story, letter_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
-from motia_runtime.naming import durable, event_subject, retry_subject, topic_of
-from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
+from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
+from motia_runtime.plans import Planned
+from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record, TooLarge
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
-from motia_runtime.trace import format_context, new_trace, parse
+from motia_runtime.trace import format_context, format_parent, new_trace, parse
 from motia_runtime.worker import Worker
 from motia_spec.model import EventStep
 
@@ -32,13 +34,12 @@ PARK = 60.0  # seconds between looks at an event that is newer than this app
 
 
 class EventWorker(Worker):
-    def __init__(self, plan: Plan, step: EventStep, runs: Runs, letters: DeadLetters, suspects: Suspects) -> None:
+    def __init__(self, plan: Plan, step: EventStep, runs: Runs, suspects: Suspects) -> None:
         self._plan = plan
         self.step = step
         self.runs = runs
         default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
         super().__init__(step.name, runs, step.concurrency.limit if step.concurrency else default)
-        self._letters = letters
         self._suspects = suspects
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
         self._foreign = runs.foreign_topics
@@ -89,13 +90,18 @@ class EventWorker(Worker):
         runs, step, asked = self.runs, self.step, arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
         queued = max(0.0, runs.services.clock.time() - arrival.record.time)
+        claim = self._claim(arrival)
+        if not arrival.fresh and await runs.services.commits.redo(claim, f"dead{asked.redrives}"):
+            arrival.delivery.ack()
+            runs.end(self._attempt(arrival), "recovered")
+            return
         conflicts = 0
         while True:
-            attempt = runs.begin(self._plan, asked.trace, trigger, arrival.run_id, asked.attempt, queued)
+            attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued)
             attempt.conflicts = conflicts
             try:
                 await runs.executor.run(self._plan.bound.handler, (arrival.value,), attempt.ctx, step.timeout)
-                await attempt.commit()
+                own = await attempt.commit()
             except LogUnavailable:
                 raise
             except Conflict as problem:
@@ -109,7 +115,7 @@ class EventWorker(Worker):
                 return
             else:
                 arrival.delivery.ack()
-                runs.end(attempt, "ok")
+                runs.end(attempt, "ok" if own else "recovered")
                 return
 
     def _decode(self, topic: str, data: bytes) -> Any:
@@ -130,7 +136,7 @@ class EventWorker(Worker):
         if not final and asked.attempt < retry.attempts:
             delay = problem.delay if isinstance(problem, RetryLater) else retry_delay(retry, asked.attempt)
             at = self.runs.services.clock.time() + delay
-            await self._hand_on(arrival, asked.attempt + 1, at, "retry")
+            await self._hand_on(arrival, asked.attempt + 1, at, "retry", flushed=attempt.claim.flushed)
             arrival.delivery.ack()
             self.runs.end(attempt, "retry", error)
         else:
@@ -138,12 +144,24 @@ class EventWorker(Worker):
 
     async def _end_failed(self, arrival: Arrival, attempt: Attempt, error: ErrorInfo) -> None:
         if self.step.dead_letter:
-            await self._letters.bury(self._story(arrival.asked, error, attempt.span_id), arrival.record.data)
+            await self._bury(arrival, attempt, error)
             arrival.delivery.ack()
             self.runs.end(attempt, "dead", error)
         else:
             arrival.delivery.term(error.type)
             self.runs.end(attempt, "failed", error)
+
+    async def _bury(self, arrival: Arrival, attempt: Attempt, error: ErrorInfo) -> None:
+        """The letter is committed like effects, so that a crash leaves one of it."""
+        story, data = self._story(arrival.asked, error, attempt), arrival.record.data
+        trace = format_parent(attempt.trace_id, attempt.span_id)
+        commits = self.runs.services.commits
+        part = f"dead{arrival.asked.redrives}"
+        try:
+            await commits.commit(attempt.claim, part, Planned("", trace, [], [letter_of(story, data)]), ())
+        except TooLarge:
+            story = msgspec.structs.replace(story, data_left_out=True)
+            await commits.commit(attempt.claim, part, Planned("", trace, [], [letter_of(story, data)]), ())
 
     async def _parked(self, arrival: Arrival, attempt: Attempt) -> bool:
         """An event that says it is of a newer version (`$v`) and can't be read waits for an app that can: while a new version is being
@@ -158,8 +176,18 @@ class EventWorker(Worker):
         self.runs.end(attempt, "parked")
         return True
 
-    async def _hand_on(self, arrival: Arrival, attempt: int, at: float, why: str, slot: str | None = None) -> None:
+    async def _hand_on(
+        self,
+        arrival: Arrival,
+        attempt: int,
+        at: float,
+        why: str,
+        *,
+        slot: str | None = None,
+        flushed: int | None = None,
+    ) -> None:
         asked = arrival.asked
+        flushed = asked.flushed if flushed is None else flushed
         headers = {
             "Motia-Event": asked.event_id,
             "Motia-Topic": asked.topic,
@@ -167,6 +195,7 @@ class EventWorker(Worker):
             "Motia-Redrives": str(asked.redrives),
             "Motia-First": repr(asked.first_seen),
             "Motia-Why": why,
+            "Motia-Flushed": str(flushed),
             "traceparent": format_context(asked.trace),
         }
         once = f"{why}:{self.step.name}:{asked.event_id}:{asked.redrives}:{attempt}" if slot is None else None
@@ -177,7 +206,7 @@ class EventWorker(Worker):
     # -- what controls may do (`Hands`)
 
     async def hand_on(self, arrival: Arrival, at: float, *, why: str, slot: str | None = None) -> None:
-        await self._hand_on(arrival, arrival.asked.attempt, at, why, slot)
+        await self._hand_on(arrival, arrival.asked.attempt, at, why, slot=slot)
         arrival.delivery.ack()
 
     def drop(self, arrival: Arrival, outcome: str) -> None:
@@ -191,9 +220,13 @@ class EventWorker(Worker):
         """One that did not come to run, for its record."""
         asked = arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
-        return self.runs.begin(self._plan, asked.trace, trigger, arrival.run_id, asked.attempt)
+        return self.runs.begin(self._plan, asked.trace, trigger, self._claim(arrival), asked.attempt)
 
-    def _story(self, asked: Input, error: ErrorInfo, span_id: str) -> Story:
+    def _claim(self, arrival: Arrival) -> Claim:
+        asked, name = arrival.asked, self.step.name
+        return Claim(f"{name}:{asked.event_id}", plan_subject(name, asked.event_id), arrival.since, asked.flushed)
+
+    def _story(self, asked: Input, error: ErrorInfo, attempt: Attempt) -> Story:
         return Story(
             step=self.step.name,
             topic=asked.topic,
@@ -202,8 +235,9 @@ class EventWorker(Worker):
             failed_at=self.runs.services.clock.time(),
             error=error,
             trace_id=asked.trace.trace_id,
-            span_id=span_id,
+            span_id=attempt.span_id,
             redrives=asked.redrives,
+            flushed=attempt.claim.flushed,
         )
 
 
@@ -223,6 +257,7 @@ def read_input(record: Record, topics: dict[str, str]) -> Input:
         redrives=int(headers.get("Motia-Redrives", "0")),
         trace=trace,
         first_seen=float(headers.get("Motia-First", record.time)),
+        flushed=int(headers.get("Motia-Flushed", "0")),
     )
 
 

@@ -193,3 +193,8 @@ def check_pattern(pattern: str) -> str:
     if not _PATTERN.fullmatch(pattern):
         raise ValueError(f"{pattern[:80]!r} is no pattern of the log")
     return pattern
+
+
+def plan_subject(step: str, run: str, part: str = "") -> str:
+    """Where the plan of a run's commit is. `part`: of an early commit (`ctx.flush`), "f1"."""
+    return f"tx.{encode(step)}.{encode(run)}" + (f".{part}" if part else "")

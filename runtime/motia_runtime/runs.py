@@ -13,6 +13,7 @@ import msgspec
 
 from motia_runtime.bind import BoundStep
 from motia_runtime.codec import Codec
+from motia_runtime.commit import Claim
 from motia_runtime.context import Context, Secrets
 from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
@@ -47,8 +48,8 @@ class Attempt:
 
     __slots__ = (
         "_asked",
+        "_claim",
         "_logger",
-        "_run_id",
         "_services",
         "_span_id",
         "_unit",
@@ -80,13 +81,13 @@ class Attempt:
         plan: Plan,
         trace: TraceContext,
         asked: Trigger | Request,
-        run_id: str | None,
+        claim: Claim | None,
         number: int,
         queued: float,
     ) -> None:
         self._services = services
         self._asked = asked
-        self._run_id = run_id
+        self._claim = claim
         self._unit: Unit | None = None
         self._logger: RunLogger | None = None
         self._span_id: str | None = None
@@ -112,11 +113,16 @@ class Attempt:
         return self._span_id
 
     @property
+    def claim(self) -> Claim:
+        """The same however often the run is repeated in this process."""
+        if self._claim is None:
+            self._claim = Claim(f"{self.plan.name}:{self.span_id}", None, None)
+        return self._claim
+
+    @property
     def run_id(self) -> str:
         """The same however often the run is repeated."""
-        if self._run_id is None:
-            self._run_id = f"{self.plan.name}:{self.span_id}"
-        return self._run_id
+        return self.claim.run_id
 
     @property
     def trigger(self) -> Trigger:
@@ -133,17 +139,16 @@ class Attempt:
     @property
     def unit(self) -> Unit:
         if self._unit is None:
-            self._unit = Unit(self._services, self.plan.emits, self.run_id, self.trace_id, self.span_id)
+            self._unit = Unit(self._services, self.plan.emits, self.claim, self.trace_id, self.span_id)
         return self._unit
 
     @property
     def has_effects(self) -> bool:
         return self._unit is not None
 
-    async def commit(self) -> None:
+    async def commit(self) -> bool:
         """Make the effects true, as `Unit.commit`."""
-        if self._unit is not None:
-            await self._unit.commit()
+        return self._unit is None or await self._unit.commit()
 
     def record(self) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between."""
@@ -196,12 +201,12 @@ class Runs:
         plan: Plan,
         trace: TraceContext,
         asked: Trigger | Request,
-        run_id: str | None = None,
+        claim: Claim | None = None,
         number: int = 1,
         queued: float = 0.0,
     ) -> Attempt:
-        """`run_id` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
-        return Attempt(self.services, self._secrets, plan, trace, asked, run_id, number, queued)
+        """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
+        return Attempt(self.services, self._secrets, plan, trace, asked, claim, number, queued)
 
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
         attempt.duration = time.perf_counter() - attempt.start

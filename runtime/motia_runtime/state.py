@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import msgspec
 
 from motia_runtime.codec import Codec
 from motia_runtime.naming import check_group, check_key, state_names, state_pattern, state_subject
-from motia_runtime.ports import Log, Record
+from motia_runtime.plans import Planned, Write, encode_plan
+from motia_runtime.ports import Conflict, Log, Record
 from motia_runtime.types import Types
 from motia_spec.model import Project
 
@@ -20,6 +22,7 @@ class Value(msgspec.Struct, frozen=True):
 
     data: bytes | None
     revision: int
+    id: str | None = None  # of the record that holds it
 
 
 class GroupSize(msgspec.Struct, frozen=True):
@@ -31,7 +34,7 @@ class GroupSize(msgspec.Struct, frozen=True):
 def value_of(record: Record | None) -> Value:
     if record is None:
         return Value(None, 0)
-    return Value(None if is_deleted(record) else record.data, record.seq)
+    return Value(None if is_deleted(record) else record.data, record.seq, record.id)
 
 
 def is_deleted(record: Record) -> bool:
@@ -76,14 +79,29 @@ class StateStore:
         return None if data is None else self.codec(group).decode(data)
 
     async def set(self, group: str, key: str, value: Any) -> None:
-        await self._log.append(subject_of(group, key), self.codec(group).encode(value), ttl=self.ttl(group))
+        await self._put(group, key, self.codec(group).encode(value))
 
     async def delete(self, group: str, key: str) -> bool:
         """False when there was nothing to delete."""
-        if (await self.read(group, key)).data is None:
-            return False
-        await self._log.append(subject_of(group, key), b"", headers=DELETED)
-        return True
+        return await self._put(group, key, None)
+
+    async def _put(self, group: str, key: str, data: bytes | None) -> bool:
+        """Write over whatever is there. When a run has written it, a plan says so first: it may be the only evidence that this run came so far."""
+        subject = subject_of(group, key)
+        ttl = None if data is None else self.ttl(group)
+        while True:
+            old = value_of(await self._log.last(subject))
+            if data is None and old.data is None:
+                return False
+            if old.id is not None:
+                plan = Planned(f"put:{secrets.token_hex(8)}", "", [Write(subject, data, old.revision, old.id, ttl)])
+                await self._log.append(f"tx.=x.{secrets.token_hex(8)}", encode_plan(plan), expect=0)
+            headers = DELETED if data is None else None
+            try:
+                await self._log.append(subject, data or b"", headers=headers, expect=old.revision, ttl=ttl)
+            except Conflict:
+                continue
+            return True
 
     async def items(self, group: str) -> dict[str, Any]:
         codec = self.codec(group)

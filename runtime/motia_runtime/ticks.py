@@ -13,8 +13,9 @@ import logging
 
 import msgspec
 
+from motia_runtime.commit import Claim, now
 from motia_runtime.handler import NonRetryable, Trigger
-from motia_runtime.naming import cron_subject, durable
+from motia_runtime.naming import cron_subject, durable, plan_subject
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
 from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.trace import new_trace, parse
@@ -128,19 +129,22 @@ class CronWorker(Worker):
         trace = parse(record.headers.get("traceparent")) or new_trace()
         number = delivery.delivered
         queued = max(0.0, runs.services.clock.time() - tick.due)
+        key = f"{tick.due:.3f}"
+        claim = Claim(f"{step.name}:{key}", plan_subject(step.name, key), now())
+        if tick.skip or (number > 1 and await runs.services.commits.redo(claim)):
+            delivery.ack()
+            attempt = runs.begin(self._plan, trace, trigger, claim, number, queued)
+            runs.end(attempt, "skipped" if tick.skip else "recovered")
+            return
         conflicts = 0
         while True:
-            attempt = runs.begin(self._plan, trace, trigger, f"{step.name}:{tick.due:.3f}", number, queued)
+            attempt = runs.begin(self._plan, trace, trigger, claim, number, queued)
             attempt.conflicts = conflicts
-            if tick.skip:
-                delivery.ack()
-                runs.end(attempt, "skipped")
-                return
             try:
                 bound = self._plan.bound.handler
                 args = (trigger,) if bound.arity == 2 else ()
                 await runs.executor.run(bound, args, attempt.ctx, step.timeout)
-                await attempt.commit()
+                own = await attempt.commit()
             except LogUnavailable:
                 raise
             except Exception as problem:
@@ -160,7 +164,7 @@ class CronWorker(Worker):
                 runs.end(attempt, "failed" if final else "retry", runs.describe(problem))
                 return
             delivery.ack()
-            runs.end(attempt, "ok")
+            runs.end(attempt, "ok" if own else "recovered")
             return
 
 

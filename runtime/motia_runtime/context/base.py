@@ -63,6 +63,8 @@ class Running(Protocol):
     @property
     def logger(self) -> RunLogger: ...
     @property
+    def run_id(self) -> str: ...
+    @property
     def unit(self) -> Unit: ...
 
 
@@ -109,7 +111,7 @@ class BaseContext:
     @property
     def idempotency_key(self) -> str:
         """The same in every attempt and redelivery of this run: pass it to outside services, so that they can ignore repeats."""
-        return self._run.unit.run_id
+        return self._run.run_id
 
     def new_id(self) -> str:
         """A new id, unique and ordered by time (UUID version 7 as text)."""

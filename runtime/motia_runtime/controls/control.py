@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from motia_runtime.commit import now
 from motia_runtime.ports import Delivery, Record
 from motia_runtime.runner import TraceContext
 from motia_runtime.runs import Runs
@@ -27,6 +28,7 @@ class Input(msgspec.Struct, frozen=True):
     redrives: int
     trace: TraceContext
     first_seen: float  # when the event was first stored, seconds since the epoch
+    flushed: int = 0  # early commits that an attempt before has made
 
 
 class Unreadable(Exception):
@@ -60,16 +62,21 @@ class Hands(Protocol):
 class Arrival:
     """See the module."""
 
-    __slots__ = ("_read", "_value", "asked", "came_by", "delivery", "hands", "run_id")
+    __slots__ = ("_read", "_value", "asked", "came_by", "delivery", "hands", "since")
 
     def __init__(self, delivery: Delivery, asked: Input, hands: Hands, read: Callable[[str, bytes], Any]) -> None:
         self.delivery = delivery
         self.asked = asked
         self.hands = hands
-        self.run_id = f"{hands.step.name}:{asked.event_id}"
+        self.since = now()
         self.came_by = delivery.record.headers.get("Motia-Why", "")
         self._read: Callable[[str, bytes], Any] | None = read
         self._value: Any = None
+
+    @property
+    def fresh(self) -> bool:
+        """False: it may have run before, so its effects may be true."""
+        return self.delivery.delivered == 1 and self.asked.attempt == 1 and not self.asked.redrives
 
     @property
     def record(self) -> Record:

@@ -1,0 +1,314 @@
+"""How effects become true, once each: the commit protocol. docs/guarantees.md tells its story, tests/engine/test_commit_model.py attacks each step.
+
+    plan      all of it in one record, `tx.<step>.<run>`, appended with expect=0: a run has one plan, whoever comes second completes that of the first
+    state     compare-and-set with the revisions that the plan names; several keys: one atomic batch
+    marks     records of our own that belong to the run (an answer kept for its key)
+    emits     each with an id made from the plan's
+    (the ack) by whoever called
+
+The commit point is the state when there are writes, else the plan. Everything after it can be repeated: by the same process, or by whoever
+gets the input again, who looks for the plan before running anything. A plan whose state could not be written is void, and its place is taken by that of the
+next try. Plans stay until all inputs delivered before them have surely ended (`sweep`).
+
+Whether a plan's state was written is seen from the dedupe ids as long as the broker knows them; later from the record that the key still
+holds, or from the plan of whoever wrote over it, which names the id it found there. So nothing writes over a record without a plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Collection, Sequence
+
+from motia_runtime.orphans import Orphans
+from motia_runtime.plans import Emitted, Planned, encode_plan, read_plan
+from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
+from motia_runtime.state import DELETED
+
+REMEMBERED = 240.0  # seconds for which the broker surely knows a dedupe id (`DEDUPE_WINDOW` is 600)
+LEASE = 30.0  # seconds without a sign of life to the broker after which an input is no longer ours
+KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
+PAGE = 500  # records read at a time when looking for evidence
+SKEW = 5.0  # seconds that clocks of engines and brokers may differ
+
+boottime = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def now() -> float:
+    """Seconds that go on while the process is stopped or the machine sleeps."""
+    return time.clock_gettime(boottime)
+
+
+class Claim:
+    """Where a run stands with its commits, over all tries in this process."""
+
+    __slots__ = ("flushed", "flushing", "last", "run_id", "since", "subject")
+
+    def __init__(self, run_id: str, subject: str | None, since: float | None, flushed: int = 0) -> None:
+        self.run_id = run_id
+        self.subject = subject  # of its plan; None: a run without an input, whose plans are found by `sweep`
+        self.since = since  # when its input came (`now`), None without one
+        self.last = 0  # seq of its newest plan, which came to nothing
+        self.flushed = flushed  # early commits that are true, whatever this try does
+        self.flushing = 0  # early commits of this try
+
+
+class Commits:
+    """Lives as long as the engine."""
+
+    def __init__(self, log: Log, clock: Clock, orphans: Orphans) -> None:
+        self._log = log
+        self._clock = clock
+        self._orphans = orphans
+        self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
+        self._writing: dict[str, asyncio.Event] = {}  # keys that a commit of this process is about to write
+        self._renewed = now()
+        self.planned = asyncio.Event()  # set with each plan, for who sweeps
+
+    # -- the lease on inputs
+
+    def renew(self) -> None:
+        """The broker has just been told of all that is in hand."""
+        self._renewed = now()
+
+    def _check_lease(self, claim: Claim) -> None:
+        if claim.since is not None and now() - max(claim.since, self._renewed) > LEASE:
+            raise LeaseLost(
+                f"no sign of life was given for more than {LEASE:g} s, so the event belongs to whoever got it next"
+            )
+
+    # -- what is known of state keys without asking
+
+    def known(self, subject: str) -> tuple[int, str | None]:
+        """Revision and id of a key as last seen here; the first write's when never seen. May be old: then the write conflicts."""
+        return self._known.get(subject, (0, None))
+
+    def saw(self, subject: str, revision: int, id: str | None) -> None:
+        known = self._known
+        known[subject] = (revision, id)
+        if len(known) > KNOWN:
+            del known[next(iter(known))]
+
+    # -- committing
+
+    async def commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
+        """Make effects true. `part` names an early commit, `effects.id` is set here. `blind`: numbers of the writes whose revision nobody has read,
+        which take whatever is there. False: another try of the run was first, its plan has been completed, and nothing of this one counts.
+        Raises `Conflict` when a key that was read has been written since: nothing has happened then. `LogUnavailable` when it is not known
+        whether they are true, `LeaseLost` among them."""
+        if not effects.writes:
+            return await self._commit(claim, part, effects, blind)
+        keys = [write.subject for write in effects.writes]
+        while (other := next((self._writing[key] for key in keys if key in self._writing), None)) is not None:
+            await other.wait()  # it would only conflict
+        for number, write in enumerate(effects.writes):
+            revision, over = self.known(write.subject)
+            if revision > write.expect:
+                if number not in blind:
+                    raise Conflict(f"{write.subject} has been written since it was read")
+                write.expect, write.over = revision, over
+        written = asyncio.Event()
+        self._writing.update(dict.fromkeys(keys, written))
+        try:
+            return await self._commit(claim, part, effects, blind)
+        finally:
+            for key in keys:
+                del self._writing[key]
+            written.set()
+
+    async def _commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
+        if claim.subject is None:
+            async with self._orphans.place() as (subject, seen):
+                return await self._make_true(claim, subject, part, effects, blind, seen)
+        subject = f"{claim.subject}.{part}" if part else claim.subject
+        return await self._make_true(claim, subject, part, effects, blind, None)
+
+    async def _make_true(
+        self,
+        claim: Claim,
+        subject: str,
+        part: str,
+        effects: Planned,
+        blind: Collection[int],
+        seen: Callable[[int], None] | None,
+    ) -> bool:
+        last = claim.last if subject is claim.subject else 0
+        while True:
+            effects.id = f"{claim.run_id}{part}~{last}" if last else f"{claim.run_id}{part}"
+            self._check_lease(claim)
+            try:
+                last = await self._log.append(subject, encode_plan(effects), expect=last)
+            except TooLarge as problem:
+                raise TooLarge(
+                    f"the effects of one run are too large together: {problem}. Commit in between with `ctx.flush()`"
+                ) from None
+            except Conflict:
+                record = await self._log.last(subject)
+                if record is None:
+                    raise LeaseLost("the plan of this run has come and gone: its input has ended") from None
+                if await self.finish(record):
+                    return False
+                last = record.seq
+                continue
+            self.planned.set()
+            if subject is claim.subject:
+                claim.last = last
+            if seen is not None:
+                seen(last)
+            self._check_lease(claim)
+            try:
+                if effects.writes:
+                    await self._write(effects)
+            except Conflict:
+                if not blind or not await self._look_again(effects, blind):
+                    raise
+                continue
+            if effects.marks:
+                await self._mark(effects)
+            if effects.emits:
+                self._check_lease(claim)
+                await self._emit(effects, range(len(effects.emits)))
+            return True
+
+    async def _look_again(self, effects: Planned, blind: Collection[int]) -> bool:
+        """Have the blind writes expect what is there now. False: it is what they expected, so they were not what conflicted."""
+        changed = False
+        for number in blind:
+            write = effects.writes[number]
+            record = await self._log.last(write.subject)
+            revision = record.seq if record else 0
+            changed |= revision != write.expect
+            write.expect, write.over = revision, record.id if record else None
+        return changed
+
+    async def redo(self, claim: Claim, *parts: str) -> bool:
+        """Before a run that may have come this far before: complete its plan, if there is one, or one of these parts, which end a run too.
+        False: there is none that counts, so run."""
+        assert claim.subject is not None
+        record = await self._log.last(claim.subject)
+        if record is not None:
+            if await self.finish(record):
+                return True
+            claim.last = record.seq
+        for part in parts:
+            record = await self._log.last(f"{claim.subject}.{part}")
+            if record is not None and await self.finish(record):
+                return True
+        return False
+
+    async def finish(self, record: Record) -> bool:
+        """Complete the plan that somebody has stored. False: it is void, since its state was never written and can't be any more."""
+        planned = read_plan(record)
+        old = self._clock.time() - record.time > REMEMBERED
+        if planned.writes:
+            try:
+                await self._write(planned)
+            except Conflict:
+                if not self._has_expired(planned, record) and not await self._was_written(planned, record):
+                    return False
+        await self._mark(planned)
+        await self._emit(planned, await self._missing(planned, record) if old else range(len(planned.emits)))
+        return True
+
+    async def _write(self, planned: Planned) -> None:
+        writes = planned.writes
+        if len(writes) == 1:
+            one = writes[0]
+            write_id = f"{planned.id}:w0"
+            data, headers = (b"", DELETED) if one.data is None else (one.data, None)
+            try:
+                seq = await self._log.append(
+                    one.subject, data, headers=headers, id=write_id, expect=one.expect, ttl=one.ttl
+                )
+            except BaseException:
+                self._known.pop(one.subject, None)
+                raise
+            self.saw(one.subject, seq, write_id)
+            return
+        for one in writes:
+            self._known.pop(one.subject, None)
+        await self._log.append_all(
+            [
+                Entry(
+                    subject=one.subject,
+                    data=one.data or b"",
+                    headers=DELETED if one.data is None else {},
+                    id=f"{planned.id}:w{number}",
+                    expect=one.expect,
+                    ttl=one.ttl,
+                )
+                for number, one in enumerate(writes)
+            ]
+        )
+
+    async def _mark(self, planned: Planned) -> None:
+        for mark in planned.marks:
+            try:
+                await self._log.append(mark.subject, mark.data, expect=mark.expect, ttl=mark.ttl)
+            except Conflict:
+                continue
+
+    async def _emit(self, planned: Planned, numbers: Sequence[int]) -> None:
+        append, headers = self._log.append, {"traceparent": planned.trace}
+        under_way = []
+        for number in numbers:
+            emit = planned.emits[number]
+            emit_id = f"{planned.id}:e{number}"
+            # a schedule drops the id when it fires
+            head = headers if emit.at is None else {**headers, "Motia-Id": emit_id}
+            if emit.headers:
+                head = {**head, **emit.headers}
+            under_way.append(append(emit.subject, emit.data, headers=head, id=emit_id, at=emit.at))
+        if len(under_way) == 1:
+            await under_way[0]
+        elif under_way:
+            await asyncio.gather(*under_way)
+
+    # -- evidence, for when the broker has forgotten the ids
+
+    def _has_expired(self, planned: Planned, record: Record) -> bool:
+        """Had its state been written, it would be gone by now, with all evidence: then the rest of the run is what counts."""
+        age = self._clock.time() - record.time
+        return any(write.ttl is not None and age >= write.ttl for write in planned.writes)
+
+    async def _was_written(self, planned: Planned, record: Record) -> bool:
+        """After a conflict: is it our own record that is in the way, or was?"""
+        ids = {f"{planned.id}:w{number}" for number in range(len(planned.writes))}
+        for one in planned.writes:
+            last = await self._log.last(one.subject)
+            if last is not None and last.id in ids:
+                return True
+        before: int | None = None
+        while page := await self._log.scan("tx.>", limit=PAGE, before=before):
+            for other in page:
+                if other.seq <= record.seq:
+                    return False
+                before = other.seq
+                if any(write.over in ids for write in read_plan(other).writes):
+                    return True
+        return False
+
+    async def _missing(self, planned: Planned, record: Record) -> list[int]:
+        """Numbers of its emits that are not in the log. None is older than the plan."""
+        missing = []
+        for number, emit in enumerate(planned.emits):
+            emit_id = f"{planned.id}:e{number}"
+            waits = emit.at is not None and emit.at > self._clock.time()  # and would be replaced by itself
+            if waits or not await self._is_there(emit, emit_id, max(record.time, emit.at or 0.0) - SKEW):
+                missing.append(number)
+        return missing
+
+    async def _is_there(self, emit: Emitted, id: str, since: float) -> bool:
+        before: int | None = None
+        while page := await self._log.scan(emit.subject, limit=PAGE, before=before):
+            for record in page:
+                if record.time < since:
+                    return False
+                before = record.seq
+                if record.id == id or record.headers.get("Motia-Id") == id:
+                    return True
+        return False
+
+
+class LeaseLost(LogUnavailable):
+    """The input is no longer this process's to end. Whatever it would have committed is not, and whoever has it now does."""

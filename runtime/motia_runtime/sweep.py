@@ -1,0 +1,125 @@
+"""Keeps the plans of commits few, and completes those whose process died. Every engine does this, now and then; doing it twice harms nobody.
+
+A plan may go when nobody can ask for it any more: when each input that was delivered before it was stored has ended, and so long ago that no engine still
+has a lease on it. So a round notes the newest plan and how far each consumer has got, and a later round, when all of them have ended that far, purges
+up to that plan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import msgspec
+
+from motia_runtime.commit import LEASE, Commits
+from motia_runtime.naming import decode
+from motia_runtime.orphans import STALE, Orphans, plans_of, read_note
+from motia_runtime.ports import Clock, Log, LogUnavailable, Record
+
+EVERY = 30.0  # seconds between rounds, while there are plans
+HELD = 3 * LEASE  # seconds that a plan stays at least
+PAGE = 500
+
+_log = logging.getLogger("motia.engine")
+
+
+class _Horizon(msgspec.Struct, frozen=True):
+    """Where things stood at one moment."""
+
+    time: float
+    newest: int  # plan
+    delivered: dict[str, int]  # by consumer
+
+
+class Sweeper:
+    """Of one engine. Lives as long as it."""
+
+    def __init__(self, log: Log, clock: Clock, commits: Commits, orphans: Orphans, engine: str) -> None:
+        self._log = log
+        self._clock = clock
+        self._commits = commits
+        self._orphans = orphans
+        self._engine = engine
+        self._horizon: _Horizon | None = None
+        self._ended = False  # all inputs before the horizon had ended a round ago, so the broker has that on its disk
+        self._purged = 0
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._sweep_for_ever())
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            try:
+                if not await self.round():
+                    self._commits.planned.clear()
+            except LogUnavailable as problem:
+                _log.debug("plans are swept later: %s", problem)
+            await self._commits.planned.wait()
+            await self._clock.sleep_until(self._clock.time() + EVERY)
+
+    async def round(self) -> bool:
+        """False: there is nothing left to come back for."""
+        await self._orphans.finish_own(self._commits)
+        oldest_open, waiting = await self._adopt()
+        newest = await self._log.newest("tx")
+        if self._horizon is None:
+            if newest > self._purged:
+                backlogs = await self._log.backlogs()
+                delivered = {name: backlog.delivered for name, backlog in backlogs.items()}
+                self._horizon = _Horizon(self._clock.time(), newest, delivered)
+                self._ended = False
+        elif self._clock.time() - self._horizon.time >= HELD:
+            if self._ended:
+                through = min(self._horizon.newest, oldest_open - 1) if oldest_open else self._horizon.newest
+                if through > self._purged:
+                    await self._log.purge("tx.>", through=through)
+                    self._purged = through
+                self._horizon = None
+            else:
+                backlogs = await self._log.backlogs()
+                self._ended = all(
+                    name not in backlogs or backlogs[name].ended >= seq for name, seq in self._horizon.delivered.items()
+                )
+        return waiting or self._horizon is not None or newest > self._purged
+
+    async def _adopt(self) -> tuple[int, bool]:
+        """Complete what engines that are gone have left. Gives the oldest plan that a living one has open (0: none), and whether there are any."""
+        oldest = 0
+        waiting = False
+        for record in await self._log.lasts("rt.=t.*"):
+            engine = decode(record.subject.rpartition(".")[2])
+            note = read_note(record.data)
+            if engine != self._engine and self._clock.time() - record.time > STALE:
+                await self._complete(engine, note.open or note.newest + 1)
+                await self._log.delete("rt", record.seq)
+            elif note.open:
+                waiting = True
+                oldest = min(oldest or note.open, note.open)
+        return oldest, waiting
+
+    async def _complete(self, engine: str, since: int) -> None:
+        left: list[Record] = []
+        before: int | None = None
+        while page := await self._log.scan(plans_of(engine), limit=PAGE, before=before):
+            left += [record for record in page if record.seq >= since]
+            before = page[-1].seq
+            if before < since:
+                break
+        for record in reversed(left):
+            try:
+                done = await self._commits.finish(record)
+            except msgspec.DecodeError as problem:
+                _log.error("the plan %s can't be read and is left alone: %s", record.subject, problem)
+                continue
+            _log.warning(
+                "completed what an engine left that is gone"
+                if done
+                else "an engine that is gone left a plan that came to nothing"
+            )
