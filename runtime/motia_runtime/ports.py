@@ -34,10 +34,11 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the log, as stored."""
 
     subject: str
-    seq: int  # unique and increasing within its part of the log (events, cron, st, dlq, run)
+    seq: int  # unique and increasing within its part of the log; ev, retry and slots are one part
     data: bytes
     headers: dict[str, str] = {}
     time: float = 0.0  # seconds since the epoch, by the broker's clock
+    id: str | None = None  # the dedupe id it was appended with; None for what waited in a slot
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,8 +57,8 @@ class Backlog(msgspec.Struct, frozen=True):
 
     waiting: int  # not delivered yet
     in_flight: int  # delivered, not ended; includes those given back with a delay
-    delivered: int = 0  # seq of the newest record that was delivered
-    ended: int = 0  # every delivery up to this seq has ended
+    delivered: int = 0  # seq of the newest record that was delivered; before the first one, where it started
+    ended: int = 0  # every delivery up to this seq has ended; `delivered` when nothing is in flight
     paused_until: float = 0.0  # seconds since the epoch; 0: not paused
 
 
@@ -126,21 +127,23 @@ class Log(Protocol):
         `id`: an append with an id seen within the dedupe window changes nothing and gives the first one's seq (looked at before `expect`).
         `expect`: seq of the last record of this subject, 0 when there is none; raises `Conflict` when it is another.
         `at`: when the record shall appear (the past: at once); gives the schedule's seq. ev and retry only.
-        `slot`: with `at`, where it waits: encoded tokens with dots ("emit.ab12"); what waited there is replaced. Without one, a slot of its
-        own is made from `id`.
+        `slot`: with `at`, where it waits: encoded tokens with dots ("emit.ab12"); what waited there is replaced, also by what is due at once.
+        Without one, a slot of its own is made from `id`.
         `ttl`: at least 1; the record then vanishes. st, rt and tx only."""
         ...
 
     async def append_all(self, entries: Sequence[Entry]) -> None:
-        """Store all of the entries or none: subjects distinct, all of them st or all of them tx. Raises `Conflict` when any `expect` does not hold. Entries
-        whose ids were appended before change nothing."""
+        """Store all of the entries or none: subjects distinct, all of them st or all of them tx. Raises `Conflict` when any `expect` does
+        not hold. Entries whose ids were appended before change nothing."""
         ...
 
     def note(self, subject: str, data: bytes) -> None:
         """Append without waiting: may be lost in a crash or an outage, and never raises. run only."""
         ...
 
-    async def last(self, subject: str) -> Record | None: ...
+    async def last(self, subject: str) -> Record | None:
+        """The newest record of a subject; sees every append that was awaited before, by anybody."""
+        ...
 
     async def lasts(self, pattern: str) -> list[Record]:
         """The newest record of each subject that fits ("st.orders.*"), ordered by subject."""
@@ -167,11 +170,13 @@ class Log(Protocol):
         ...
 
     async def cancel(self, slot: str) -> bool:
-        """Take out what waits in a slot, for good. False: nothing did, or its time has come."""
+        """Take out what waits in a slot, for good. False: nothing did, or its time has come (or the connection broke and an earlier try of
+        this call did it)."""
         ...
 
     async def purge(self, pattern: str, *, through: int) -> int:
-        """Remove the records of tx that fit ("tx.charge.*") and have a seq up to `through`; gives how many."""
+        """Remove the records of tx that fit ("tx.charge.*") and have a seq up to `through`; gives how many. With "tx.>" it costs the same
+        however many there are."""
         ...
 
     async def newest(self, part: str) -> int:
@@ -202,6 +207,10 @@ class Log(Protocol):
         """Of the consumer of that name; zeros when there is none."""
         ...
 
+    async def backlogs(self) -> dict[str, Backlog]:
+        """Of every durable consumer of the app, by name: one question a stream, however many there are."""
+        ...
+
     def connected(self) -> bool: ...
 
 
@@ -209,6 +218,7 @@ class Clock(Protocol):
     """Time as the engine sees it, so that tests can turn it."""
 
     def time(self) -> float: ...  # seconds since the epoch
+    def steady(self) -> float: ...  # seconds that only go on, also while the process is stopped or the machine sleeps
     async def sleep_until(self, when: float) -> None: ...
 
 

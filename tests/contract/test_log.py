@@ -152,14 +152,14 @@ async def test_only_events_can_be_due_later(log: Log) -> None:
         await log.append("st.g.k", b"", at=time.time() + 5)
 
 
-async def test_ttl_makes_a_record_vanish(log: Log) -> None:
-    key = state_subject("g", "k")
+@pytest.mark.parametrize("key", ["st.g.k", "rt.s.g.k", "tx.S.k"])
+async def test_ttl_makes_a_record_vanish(log: Log, key: str) -> None:
     await log.append(key, b"old")
     await log.append(key, b"short", ttl=1)
     assert data(await log.history(key)) == [b"short"]  # what it replaced must not come back afterwards
     await until(lambda: _gone(log, key))
     assert await log.history(key) == []
-    assert await log.lasts("st.g.*") == []
+    assert await log.lasts(key[:-1] + "*") == []
     await log.append(key, b"new", expect=0)
     record = await log.last(key)
     assert record is not None
@@ -209,6 +209,156 @@ async def test_a_header_never_breaks_out_of_its_line(log: Log) -> None:
 async def test_only_subjects_of_the_log(log: Log, subject: str) -> None:
     with pytest.raises(ValueError, match="log"):
         await log.append(subject, b"")
+
+
+# -- what waits in slots --
+
+
+async def test_what_waits_can_be_listed_replaced_and_cancelled(log: Log) -> None:
+    soon, later = time.time() + 1.0, time.time() + 3600
+    await log.append("ev.a", b"1", at=later, slot="emit.x", id="1")
+    first = (await log.scheduled("emit.*", limit=9))[0]
+    await log.append("ev.b", b"2", headers={"x": "ä"}, at=later + 5, slot="emit.x", id="2")
+    await log.append("ev.a", b"soon", at=soon, slot="emit.y")
+    await log.append("retry.S", b"own", at=later - 5, id="own")
+    await log.append("ev.a", b"other", at=later, slot="other.x.y")
+    found = await log.scheduled("emit.*", limit=9)
+    assert [(each.slot, each.subject, each.data, each.headers) for each in found] == [
+        ("emit.y", "ev.a", b"soon", {}),
+        ("emit.x", "ev.b", b"2", {"x": "ä"}),
+    ]
+    assert found[1].at == pytest.approx(later + 5, abs=0.001)
+    assert found[1].seq > first.seq > 0
+    assert [each.data for each in await log.scheduled(">", limit=3)] == [b"soon", b"own", b"other"]
+    assert await log.scheduled("none.>", limit=9) == []
+
+    assert await log.cancel("emit.x") is True
+    assert await log.cancel("emit.x") is False
+    assert await log.cancel("emit.none") is False
+    await until(lambda: _there(log, "ev.a", b"soon"))
+    assert time.time() >= soon - 0.01
+    assert await log.cancel("emit.y") is False
+    assert [each.slot for each in await log.scheduled("emit.>", limit=9)] == []
+    assert len(await log.scheduled(">", limit=9)) == 2
+
+
+async def test_of_one_slot_only_the_last_comes(log: Log) -> None:
+    inbox = Inbox()
+    await log.consume("c", ["ev.>"], inbox, credit=9)
+    due = time.time() + 0.8
+    await asyncio.gather(*[log.append("ev.a", b"%d" % n, at=due, slot="emit.x") for n in range(50)])
+    await log.append("ev.b", b"cancelled", at=due, slot="emit.y")
+    assert await log.cancel("emit.y") is True
+    delivery = await inbox.next()
+    assert (delivery.record.data, delivery.record.id) == (b"49", None)
+    await inbox.nothing(0.5)
+
+
+async def test_what_is_due_at_once_replaces_what_waits(log: Log) -> None:
+    inbox = Inbox()
+    await log.consume("c", ["ev.>"], inbox, credit=9)
+    await log.append("ev.a", b"later", at=time.time() + 1.5, slot="emit.x")
+    await log.append("ev.a", b"now", at=time.time() - 5, slot="emit.x")
+    delivery = await inbox.next(1.0)
+    assert delivery.record.data == b"now"
+    delivery.ack()
+    assert await log.scheduled(">", limit=9) == []
+    await inbox.nothing(1.8)
+
+
+async def test_an_id_seen_before_leaves_the_slot_as_it_is(log: Log) -> None:
+    due = time.time() + 60
+    seq = await log.append("ev.a", b"1", at=due, slot="emit.x", id="same")
+    assert await log.append("ev.a", b"2", at=due + 60, slot="emit.x", id="same") == seq
+    assert await log.append("ev.a", b"3", at=due, slot="emit.y", id="same") == seq
+    assert [(each.slot, each.data) for each in await log.scheduled(">", limit=9)] == [("emit.x", b"1")]
+
+
+async def test_a_thousand_and_more_can_wait(log: Log) -> None:
+    due = time.time() + 3600
+    await asyncio.gather(*[log.append("ev.a", b"%d" % n, at=due - n, slot=f"emit.{n}") for n in range(1100)])
+    assert [each.data for each in await log.scheduled("emit.*", limit=2)] == [b"1099", b"1098"]
+    assert len(await log.scheduled("emit.*", limit=5000)) == 1100
+
+
+async def test_a_slot_is_made_of_tokens_and_needs_a_time(log: Log) -> None:
+    for slot in ("emit.*", ">", "", "a b", "a..b"):
+        with pytest.raises(ValueError, match="log"):
+            await log.append("ev.a", b"", at=time.time() + 60, slot=slot)
+        with pytest.raises(ValueError, match="log"):
+            await log.cancel(slot)
+    with pytest.raises(ValueError, match="slot"):
+        await log.append("ev.a", b"", slot="emit.x")
+    with pytest.raises(ValueError, match="log"):
+        await log.scheduled("a b", limit=1)
+
+
+async def _there(log: Log, subject: str, data: bytes) -> bool:
+    record = await log.last(subject)
+    return record is not None and record.data == data
+
+
+# -- plans --
+
+
+async def test_a_plan_is_written_once(log: Log) -> None:
+    results = await asyncio.gather(
+        *[log.append("tx.S.r1", b"%d" % n, expect=0) for n in range(20)], return_exceptions=True
+    )
+    [seq] = [result for result in results if isinstance(result, int)]
+    assert sum(isinstance(result, Conflict) for result in results) == 19
+    assert await log.append("tx.S.r1", b"next", expect=seq) > seq
+    assert data(await log.history("tx.S.r1")) == [b"next"]
+    await log.append("tx.S.r2", b"2", expect=0)
+    assert data(await log.lasts("tx.S.*")) == [b"next", b"2"]
+
+
+async def test_plans_are_stored_all_or_none(log: Log) -> None:
+    seq = await log.append("tx.S.r1", b"1", expect=0)
+    with pytest.raises(Conflict):
+        await log.append_all(
+            [Entry(subject="tx.S.r2", data=b"", expect=0), Entry(subject="tx.S.r1", data=b"", expect=0)]
+        )
+    assert await log.last("tx.S.r2") is None
+    await log.append_all(
+        [Entry(subject="tx.S.r2", data=b"2", expect=0, id="i"), Entry(subject="tx.S.r1", data=b"2", expect=seq)]
+    )
+    stored = await log.lasts("tx.>")
+    assert [(record.subject, record.data, record.id) for record in stored] == [
+        ("tx.S.r1", b"2", None),
+        ("tx.S.r2", b"2", "i"),
+    ]
+
+
+async def test_purge_takes_what_fits_up_to_a_seq(log: Log) -> None:
+    assert await log.purge("tx.>", through=0) == 0
+    assert await log.purge("tx.>", through=1000) == 0
+    seqs = [await log.append(f"tx.{step}.r{n}", b"", expect=0) for n in range(10) for step in "ST"]
+    assert await log.purge("tx.S.*", through=seqs[9]) == 5
+    assert await log.purge("tx.S.*", through=seqs[9]) == 0
+    assert len(await log.lasts("tx.T.*")) == 10
+    assert await log.purge("tx.S.r5", through=seqs[10] - 1) == 0
+    assert await log.purge("tx.S.r5", through=seqs[10]) == 1
+    assert await log.purge("tx.>", through=seqs[13]) == 8
+    assert sorted(record.seq for record in await log.lasts("tx.>")) == seqs[14:]
+    assert await log.purge("tx.>", through=seqs[-1] + 1000) == 6
+    assert await log.lasts("tx.>") == []
+    assert await log.append("tx.S.r1", b"", expect=0) == seqs[-1] + 1
+    with pytest.raises(ValueError, match="plans"):
+        await log.purge("st.g.*", through=5)
+
+
+async def test_newest_is_the_highest_seq_of_a_part(log: Log) -> None:
+    assert [await log.newest(part) for part in ("ev", "tx", "st", "cron", "dlq", "run", "rt")] == [0] * 7
+    first = await log.append("ev.a", b"")
+    assert await log.newest("ev") == first
+    await log.append("retry.S", b"")
+    last = await log.append("ev.b", b"")
+    assert await log.newest("ev") == await log.newest("retry") == last
+    assert await log.newest("tx") == 0
+    seq = await log.append("tx.S.r", b"")
+    await log.purge("tx.>", through=seq)
+    assert await log.newest("tx") == seq
 
 
 # -- several at once --
@@ -262,6 +412,10 @@ async def test_a_batch_has_distinct_subjects_of_state(log: Log) -> None:
         await log.append_all([Entry(subject="st.a.b", data=b"")] * 2)
     with pytest.raises(ValueError, match="state"):
         await log.append_all([Entry(subject="ev.a", data=b""), Entry(subject="st.a.b", data=b"")])
+    with pytest.raises(ValueError, match="state"):
+        await log.append_all([Entry(subject="tx.S.a", data=b""), Entry(subject="st.a.b", data=b"")])
+    with pytest.raises(ValueError, match="state"):
+        await log.append_all([Entry(subject="ev.a", data=b"")])
 
 
 # -- reading --
@@ -325,6 +479,26 @@ async def test_get_and_delete_one(log: Log) -> None:
     assert await log.get("dlq", 10_000) is None
     assert await log.get("dlq", 0) is None
     assert data(await log.history("dlq.a")) == [b"2"]
+
+
+async def test_a_record_tells_the_id_it_was_appended_with(log: Log) -> None:
+    key, other = state_subject("g", "k"), state_subject("g", "l")
+    inbox = Inbox()
+    await log.consume("c", ["st.g.*"], inbox, credit=9)
+    seq = await log.append(key, b"", id="one", expect=0)
+    plain = await log.append(other, b"", expect=0)
+    for found in (
+        await log.last(key),
+        await log.get("st", seq),
+        (await log.history(key))[0],
+        (await log.lasts(key))[0],
+    ):
+        assert found is not None
+        assert (found.id, found.headers) == ("one", {})
+    assert [record.id for record in await log.scan("st.>", limit=9)] == [None, "one"]
+    assert [(await inbox.next()).record.id for _ in range(2)] == ["one", None]
+    await log.append_all([Entry(subject=key, data=b"", id="two"), Entry(subject=other, data=b"", expect=plain)])
+    assert [(record.id, record.headers) for record in await log.lasts("st.g.*")] == [("two", {}), (None, {})]
 
 
 async def test_get_knows_its_part(log: Log) -> None:
@@ -399,7 +573,8 @@ async def test_credit_bounds_what_is_out(log: Log) -> None:
         await log.append("ev.a", b"%d" % n)
     first = [await inbox.next() for _ in range(3)]
     await inbox.nothing()
-    assert await log.backlog("c") == Backlog(waiting=7, in_flight=3)
+    backlog = await log.backlog("c")
+    assert (backlog.waiting, backlog.in_flight) == (7, 3)
     for delivery in first:
         delivery.ack()
     await inbox.nothing()
@@ -426,7 +601,8 @@ async def test_a_thousand_with_little_credit(log: Log) -> None:
     assert done == [b"%d" % n for n in range(1000)]
 
     async def idle() -> bool:
-        return await log.backlog("c") == Backlog(0, 0)
+        backlog = await log.backlog("c")
+        return (backlog.waiting, backlog.in_flight) == (0, 0)
 
     await until(idle)
 
@@ -463,7 +639,7 @@ async def test_unended_it_comes_again_after_the_ack_wait(log: Log) -> None:
     assert second.delivered == 2
     first.ack()  # late, but done is done
     await inbox.nothing(ACK_WAIT * 1.5)
-    assert await log.backlog("c") == Backlog(0, 0)
+    assert (await log.backlog("c")).in_flight == 0
 
 
 async def test_terminated_it_does_not_come_again(log: Log) -> None:
@@ -548,3 +724,119 @@ async def test_a_consumer_reads_one_part(log: Log) -> None:
 
 async def test_the_backlog_of_nobody_is_empty(log: Log) -> None:
     assert await log.backlog("nobody") == Backlog(0, 0)
+
+
+async def test_the_backlog_tells_how_far_all_has_ended(log: Log) -> None:
+    await log.append("ev.a", b"before")
+    inbox = Inbox()
+    consumer = await log.consume("c", ["ev.a"], inbox, credit=3)
+    started = await log.backlog("c")
+    assert started.delivered == started.ended == await log.newest("ev")
+    seqs = [await log.append("ev.a", b"%d" % n) for n in range(4)]
+    await log.append("ev.other", b"not mine")
+    one, two, three = [await inbox.next() for _ in range(3)]
+
+    async def ended(seq: int) -> None:
+        async def so_far() -> bool:
+            return (await log.backlog("c")).ended == seq
+
+        await until(so_far)
+
+    assert (await log.backlog("c")).delivered == seqs[2]
+    two.ack()
+    await ended(seqs[0] - 1)
+    one.ack()
+    await ended(seqs[1])
+    three.nak(0.5)
+    consumer.resume(1)
+    four = await inbox.next()
+    four.term("done")
+
+    async def delivered() -> bool:
+        return (await log.backlog("c")).delivered == seqs[3]
+
+    await until(delivered)
+    assert (await log.backlog("c")).ended == seqs[1]
+    consumer.resume(1)
+    (await inbox.next()).ack()
+    await ended(seqs[3])
+    assert await log.backlog("c") == Backlog(0, 0, seqs[3], seqs[3])
+
+
+async def test_backlogs_are_those_of_all_consumers(log: Log) -> None:
+    assert await log.backlogs() == {}
+    await log.consume("events", ["ev.a", "retry.S"], Inbox(), credit=1)
+    await log.consume("ticks", ["cron.S"], Inbox(), credit=1, exclusive=True)
+    await log.consume("watch", ["st.g.*"], Inbox(), credit=1)
+    for n in range(300):
+        await log.consume(f"many{n}", ["ev.many"], Inbox(), credit=1)
+    for subject in ("ev.a", "ev.a", "cron.S", "st.g.k", "st.other.k"):
+        await log.append(subject, b"")
+    await log.pause("watch", time.time() + 60)
+
+    async def as_one_by_one() -> bool:
+        together = await log.backlogs()
+        assert set(together) == {"events", "ticks", "watch", *[f"many{n}" for n in range(300)]}
+        return all([together[name] == await log.backlog(name) for name in ("events", "ticks", "watch")])
+
+    await until(as_one_by_one)
+    together = await log.backlogs()
+    assert [together[name].in_flight for name in ("events", "ticks", "watch", "many7")] == [1, 1, 1, 0]
+    assert [together[name].waiting for name in ("events", "ticks", "watch")] == [1, 0, 0]
+    assert together["watch"].paused_until > time.time() + 50
+    assert together["events"].paused_until == 0
+
+
+async def test_a_paused_consumer_gets_nothing_more(log: Log) -> None:
+    inbox = Inbox()
+    consumer = await log.consume("c", ["ev.a"], inbox, credit=10)
+    await log.append("ev.a", b"1")
+    first = await inbox.next()
+    until_then = time.time() + 3600
+    await log.pause("c", until_then)
+    assert (await log.backlog("c")).paused_until == pytest.approx(until_then, abs=0.001)
+    await log.append("ev.a", b"2")
+    first.nak(0)
+    await inbox.nothing()
+    await consumer.stop()
+    await log.consume("c", ["ev.a", "ev.b"], inbox, credit=10)  # another instance, with another wish
+    await log.append("ev.b", b"3")
+    await inbox.nothing()
+    backlog = await log.backlog("c")
+    assert (backlog.waiting, backlog.in_flight) == (2, 1)
+    assert backlog.paused_until == pytest.approx(until_then, abs=0.001)
+    await log.pause("c", 0)
+    assert sorted([(await inbox.next()).record.data for _ in range(3)]) == [b"1", b"2", b"3"]
+    assert (await log.backlog("c")).paused_until == 0
+
+
+async def test_what_was_delivered_before_a_pause_can_be_ended_in_it(log: Log) -> None:
+    inbox = Inbox()
+    await log.consume("c", ["ev.a"], inbox, credit=10)
+    await log.append("ev.a", b"1")
+    first = await inbox.next()
+    await log.pause("c", time.time() + 3600)
+    first.ack()
+
+    async def ended() -> bool:
+        return (await log.backlog("c")).in_flight == 0
+
+    await until(ended)
+    await log.pause("c", 0)
+    await inbox.nothing()
+
+
+async def test_a_pause_ends_by_itself(log: Log) -> None:
+    inbox = Inbox()
+    await log.consume("c", ["ev.a"], inbox, credit=10)
+    resumes = time.time() + 1.0
+    await log.pause("c", resumes)
+    await log.append("ev.a", b"1")
+    assert (await inbox.next()).record.data == b"1"
+    assert time.time() >= resumes - 0.01
+    assert (await log.backlog("c")).paused_until == 0
+
+
+async def test_nobody_can_not_be_paused(log: Log) -> None:
+    with pytest.raises(LookupError, match="nobody"):
+        await log.pause("nobody", time.time() + 60)

@@ -234,6 +234,40 @@ async def test_a_batch_over_a_crash_is_whole_and_once(server: EmbeddedServer, li
     assert max(record.seq for record in values) == 60
 
 
+async def test_slots_plans_and_pauses_outlive_a_crash(server: EmbeddedServer, link: Link) -> None:
+    log = await a_log(server, link)
+    seen: list[bytes] = []
+
+    def deliver(delivery: Delivery) -> None:
+        seen.append(delivery.record.data)
+        delivery.ack()
+
+    await log.consume("c", ["ev.>"], deliver, credit=9)
+    soon, later = time.time() + 2.0, time.time() + 3600
+    await log.append("ev.a", b"first", at=soon - 1.5, slot="emit.replaced")
+    await log.append("ev.a", b"soon", at=soon, slot="emit.replaced")
+    await log.append("ev.a", b"later", at=later, slot="emit.kept")
+    await log.append("ev.a", b"cancelled", at=soon, slot="emit.cancelled")
+    assert await log.cancel("emit.cancelled") is True
+    plan = await log.append("tx.S.r1", b"plan", expect=0)
+    await log.pause("c", later)
+
+    os.kill(server.pid, signal.SIGKILL)
+
+    record = await log.last("tx.S.r1")
+    assert record is not None
+    assert (record.data, record.seq, await log.newest("tx")) == (b"plan", plan, plan)
+    assert (await log.backlog("c")).paused_until == pytest.approx(later, abs=0.001)
+    async with asyncio.timeout(10):
+        while [each.slot for each in await log.scheduled(">", limit=9)] != ["emit.kept"]:
+            await asyncio.sleep(0.02)
+    assert time.time() >= soon
+    assert seen == []
+    await log.pause("c", 0)
+    await until(lambda: seen == [b"soon"])
+    assert await log.cancel("emit.kept") is True
+
+
 async def test_a_consumer_that_somebody_removed_is_made_again(server: EmbeddedServer, link: Link) -> None:
     log = await a_log(server, link)
     seen: list[bytes] = []

@@ -54,6 +54,7 @@ async def test_everything_is_made_once(link: Link, nats_server: EmbeddedServer) 
     planned = await plan(link, shop, embedded=True)
     assert [str(difference) for difference in planned] == [
         "create stream r1_events",
+        "create stream r1_tx",
         "create stream r1_cron",
         "create stream KV_r1_state",
         "create stream KV_r1_rt",
@@ -68,6 +69,9 @@ async def test_everything_is_made_once(link: Link, nats_server: EmbeddedServer) 
     assert events["retention"] == "limits"
     assert events["duplicate_window"] >= 600 * 10**9
     assert events["allow_msg_schedules"]
+    plans = await config(link, "r1_tx")
+    assert (plans["max_msgs_per_subject"], plans["max_age"]) == (1, 7 * 86400 * 10**9)
+    assert (plans["storage"], plans["compression"]) == ("file", "none")
 
 
 async def test_what_changes_is_said_and_changed_in_place(link: Link) -> None:
@@ -77,6 +81,7 @@ async def test_what_changes_is_said_and_changed_in_place(link: Link) -> None:
     changed = project("r2", history=5, max_age=3600.0)
     assert [str(difference) for difference in await plan(link, changed)] == [
         "update stream r2_events: max_age 604800s -> 3600s",
+        "update stream r2_tx: max_age 604800s -> 3600s",
         "update stream KV_r2_state: max_msgs_per_subject 1 -> 5",
     ]
     await reconcile(link, changed)

@@ -4,5 +4,5 @@ binary, embedded    the private nats-server of an app without a broker of its ow
 connect             settings from the environment, one connection
 link, fast, plain   one connection as `NatsLog` uses it, on nats-py: our own hot path, or nats-py's
 streams, reconcile  which streams and buckets an app has, and making the broker agree
-log, appends, pulls, reads   `ports.Log`
+log, appends, batches, reads, durables, pulls   `ports.Log`
 """

@@ -22,6 +22,7 @@ MSG_ID = "Nats-Msg-Id"
 EXPECT = "Nats-Expected-Last-Subject-Sequence"
 WRITE = "Motia-Write"  # marks a record written with `expect` and without an id, so that we know it again
 MARKER = "Nats-Marker-Reason"
+GIVEN = "="  # starts an id that a batch gave a message which had none
 
 WRONG_SEQUENCE = frozenset({10071, 10164})
 OVERSIZE = frozenset({10054, 10097})
@@ -61,6 +62,19 @@ class GetReply(msgspec.Struct):
 
 decode_ack = msgspec.json.Decoder(PubAck).decode
 decode_get = msgspec.json.Decoder(GetReply).decode
+
+
+def own_id(head: dict[str, str]) -> str | None:
+    """The dedupe id an append gave."""
+    given = head.get(MSG_ID)
+    return None if given is None or given.startswith(GIVEN) else given
+
+
+def own_head(head: dict[str, str]) -> dict[str, str]:
+    """The headers an append gave, without those of NATS and of the append itself."""
+    if not head:
+        return {}
+    return {name: value for name, value in head.items() if not name.startswith("Nats-") and name != WRITE}
 
 
 def refused(fault: Fault) -> Exception | None:

@@ -16,6 +16,7 @@ from typing import TypeAlias
 from motia_runtime.nats.appends import (
     DUPLICATE_IN_BATCH,
     EXPECT,
+    GIVEN,
     MARKER,
     MSG_ID,
     PATIENCE,
@@ -68,7 +69,9 @@ class Batches:
         """Store all or none. Raises `Conflict`, `TooLarge`, `LogUnavailable`. Nothing happens when any of the ids is known already."""
         if len(messages) > LARGEST:
             raise ValueError(f"{len(messages):,} records can't be stored together: {LARGEST:,} at most")
-        commit = _Commit([(subject, data, {MSG_ID: secrets.token_hex(10), **head}) for subject, data, head in messages])
+        commit = _Commit(
+            [(subject, data, {MSG_ID: GIVEN + secrets.token_hex(10), **head}) for subject, data, head in messages]
+        )
         self._waiting.append(commit)
         if self._worker is None:
             self._worker = asyncio.get_running_loop().create_task(self._work())

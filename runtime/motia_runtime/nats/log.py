@@ -1,4 +1,4 @@
-"""`ports.Log` on JetStream. Start here; `appends`, `batches`, `reads` and `pulls` do the work, `streams` says where things live."""
+"""`ports.Log` on JetStream. Start here; `appends`, `batches`, `reads`, `durables` and `pulls` do the work, `streams` says where things live."""
 
 from __future__ import annotations
 
@@ -14,32 +14,36 @@ from typing import Any
 import msgspec
 
 from motia_runtime.naming import check_pattern, check_subject
-from motia_runtime.nats.appends import EXPECT, MSG_ID, WRITE, Append
+from motia_runtime.nats.appends import EXPECT, MSG_ID, WRITE, Append, Fault, decode_ack
 from motia_runtime.nats.batches import Batches, Message
+from motia_runtime.nats.durables import Durables
 from motia_runtime.nats.link import Link, problem
 from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reads import Reader, patiently
 from motia_runtime.nats.streams import Layout
-from motia_runtime.ports import ACK_WAIT, Backlog, Consumer, Delivery, Entry, Headers, LogUnavailable, Record, TooLarge
+from motia_runtime.ports import (
+    ACK_WAIT,
+    Backlog,
+    Consumer,
+    Delivery,
+    Entry,
+    Headers,
+    LogUnavailable,
+    Record,
+    Scheduled,
+    TooLarge,
+)
 from motia_spec.model import Nats
 
 RESERVE = 2048  # bytes of a message kept for headers of our own
-IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
-NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
+TOGETHER = ("st", "tx")  # parts with records that become true together
 
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 
-class _Fault(msgspec.Struct):
-    err_code: int = 0
-    description: str = ""
-
-
-class _ConsumerInfo(msgspec.Struct):
-    error: _Fault | None = None
-    config: dict[str, Any] = {}
-    num_pending: int = 0
-    num_ack_pending: int = 0
+class _Purged(msgspec.Struct):
+    error: Fault | None = None
+    purged: int = 0
 
 
 class NatsLog:
@@ -50,14 +54,13 @@ class NatsLog:
     def __init__(self, link: Link, nats: Nats, *, embedded: bool = False, ack_wait: float = ACK_WAIT) -> None:
         self._link = link
         self._layout = Layout(nats.prefix)
-        self._prefix = nats.prefix
         self._ack_wait = ack_wait
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
-        self._batches = Batches(link, self._layout.stream("st"))
+        self._batches = {part: Batches(link, self._layout.stream(part)) for part in TOGETHER}
+        self._durables = Durables(link, self._layout)
         self._loop = asyncio.get_running_loop()
         self._us = secrets.token_hex(6)
         self._written = 0
-        self._consumers: dict[str, str] = {}  # name -> stream
         self._started = 0
 
     @property
@@ -78,6 +81,7 @@ class NatsLog:
         id: str | None = None,
         expect: int | None = None,
         at: float | None = None,
+        slot: str | None = None,
         ttl: float | None = None,
     ) -> asyncio.Future[int]:
         """As in `ports.Log`. Problems are raised when the result is awaited."""
@@ -92,22 +96,27 @@ class NatsLog:
         if at is not None:
             if not subject.startswith(("ev.", "retry.")) or expect is not None:
                 raise ValueError(f"`at` is for events, without `expect`: not for {subject!r}")
-            if at > time.time():
+            if (
+                slot is not None or at > time.time()
+            ):  # of the past in a slot: replaces what waits there, and is sent at once
                 head = {
                     **(head or {}),
                     "Nats-Schedule": f"@at {datetime.fromtimestamp(at, UTC).isoformat()}",
                     "Nats-Schedule-Target": wire,
                     "Nats-TTL": "never",  # max_age may be shorter than the delay
                 }
-                wire = f"{self._prefix}.sched.{self._unique(id)}"
+                _, wire = self._wire(f"sched.{self._unique(id) if slot is None else slot}")
+        elif slot is not None:
+            raise ValueError(f"a slot is for what is due later: {slot!r} has no `at`")
         Append(self._link, future, stream, wire, data, head).send()
         return future
 
     async def append_all(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             self._check_size(entry.data, entry.headers)
-            if not entry.subject.startswith("st."):
-                raise ValueError(f"only state is stored together: not {entry.subject!r}")
+        parts = {entry.subject.partition(".")[0] for entry in entries}
+        if not parts <= {*TOGETHER} or len(parts) > 1:
+            raise ValueError(f"only state is stored together, or plans of commits: not {', '.join(sorted(parts))}")
         if len({entry.subject for entry in entries}) < len(entries):
             raise ValueError("the subjects of records that are stored together must be distinct")
         if len(entries) == 1:
@@ -119,7 +128,7 @@ class NatsLog:
                 head = self._head(e.headers, e.id, e.expect, e.ttl) or {}
                 head.pop(WRITE, None)  # the batch gives every message an id
                 messages.append((self._wire(e.subject)[1], e.data, head))
-            await self._batches.commit(messages)
+            await self._batches[parts.pop()].commit(messages)
 
     def note(self, subject: str, data: bytes) -> None:
         if len(data) <= self.max_size:
@@ -179,7 +188,39 @@ class NatsLog:
         status, _, data = await self._link.request(subject, b'{"seq":%d}' % seq)
         if status:
             raise problem(status)
-        return msgspec.json.decode(data, type=_ConsumerInfo).error is None  # the only refusal left: it went meanwhile
+        return decode_ack(data).error is None  # the only refusal left: it went meanwhile
+
+    # -- what is due later, and plans --
+
+    async def scheduled(self, pattern: str, *, limit: int) -> list[Scheduled]:
+        check_pattern(f"sched.{pattern}")
+        return await self._reader.scheduled(pattern, limit=limit)
+
+    async def cancel(self, slot: str) -> bool:
+        stream, wire = self._wire(f"sched.{slot}")
+        return await patiently(lambda: self._purge(stream, {"filter": wire})) > 0
+
+    async def purge(self, pattern: str, *, through: int) -> int:
+        stream, wire = self._layout.wire(check_pattern(pattern))
+        if not pattern.startswith("tx."):
+            raise ValueError(f"only plans of commits are purged: not {pattern!r}")
+        # without a filter the server cuts off whole blocks; beyond its newest seq it would count on from there
+        below: dict[str, Any] = {"seq": min(through, await self.newest("tx")) + 1}
+        if pattern != "tx.>":
+            below["filter"] = wire
+        return await patiently(lambda: self._purge(stream, below)) if below["seq"] > 1 else 0
+
+    async def newest(self, part: str) -> int:
+        return await self._reader.newest(part)
+
+    async def _purge(self, stream: str, what: dict[str, Any]) -> int:
+        status, _, data = await self._link.request(f"$JS.API.STREAM.PURGE.{stream}", msgspec.json.encode(what))
+        if status:
+            raise problem(status)
+        reply = msgspec.json.decode(data, type=_Purged)
+        if reply.error is not None:
+            raise LogUnavailable(f"stream {stream}: {reply.error.description}")
+        return reply.purged
 
     # -- consuming --
 
@@ -199,62 +240,23 @@ class NatsLog:
         if len(streams) != 1:
             raise ValueError(f"a consumer reads one part of the log, not {', '.join(subjects) or 'none'}")
         stream = streams.pop()
-        config: dict[str, Any] = {
-            "durable_name": name,
-            "filter_subjects": sorted(wire for _, wire in places),
-            "deliver_policy": "new",
-            "ack_policy": "explicit",
-            "ack_wait": int(self._ack_wait * 1e9),
-            "max_deliver": -1,
-            "max_ack_pending": 1 if exclusive else IN_FLIGHT,
-            "metadata": {"motia": self._prefix},
-        }
+        filters = sorted(wire for _, wire in places)
 
         async def ensure() -> None:
-            await self._ensure(stream, name, config)
+            await self._durables.make(stream, name, filters, ack_wait=self._ack_wait, exclusive=exclusive)
 
         await patiently(ensure)
-        self._consumers[name] = stream
         consumer = NatsConsumer(self._link, self._layout, stream, name, deliver, credit, ensure)
         self._started += 1
         consumer.start(self._started)
         return consumer
 
-    async def _ensure(self, stream: str, name: str, config: dict[str, Any]) -> None:
-        info = await self._consumer_info(stream, name)
-        if info.error is None:
-            have = info.config
-            changing = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending")
-            now = {**have, "filter_subjects": sorted(have.get("filter_subjects") or [have.get("filter_subject", "")])}
-            if all(now.get(field) == config[field] for field in changing):
-                return
-            config = {**now, **{field: config[field] for field in changing}}
-            config.pop("filter_subject", None)
-        elif info.error.err_code not in NOT_FOUND:
-            raise LogUnavailable(f"consumer {name}: {info.error.description}")
-        body = msgspec.json.encode({"stream_name": stream, "config": config})
-        status, _, data = await self._link.request(f"$JS.API.CONSUMER.CREATE.{stream}.{name}", body)
-        if status:
-            raise problem(status, f"consumer {name}")
-        error = msgspec.json.decode(data, type=_ConsumerInfo).error
-        if error is not None:
-            raise LogUnavailable(f"consumer {name}: {error.description}")
-
     async def backlog(self, name: str) -> Backlog:
-        return await patiently(lambda: self._backlog(name))
+        return await self._durables.backlog(name) or Backlog(0, 0)
 
-    async def _backlog(self, name: str) -> Backlog:
-        known = self._consumers.get(name)
-        for stream in [known] if known else self._layout.consumed:
-            info = await self._consumer_info(stream, name)
-            if info.error is None:
-                return Backlog(info.num_pending, info.num_ack_pending)
-            if info.error.err_code not in NOT_FOUND:
-                raise LogUnavailable(f"consumer {name}: {info.error.description}")
-        return Backlog(0, 0)
+    async def backlogs(self) -> dict[str, Backlog]:
+        return await self._durables.backlogs()
 
-    async def _consumer_info(self, stream: str, name: str) -> _ConsumerInfo:
-        status, _, data = await self._link.request(f"$JS.API.CONSUMER.INFO.{stream}.{name}")
-        if status:
-            raise problem(status, f"consumer {name}")
-        return msgspec.json.decode(data, type=_ConsumerInfo)
+    async def pause(self, name: str, until: float) -> None:
+        if not await self._durables.pause(name, until):
+            raise LookupError(f"there is no consumer {name!r}")

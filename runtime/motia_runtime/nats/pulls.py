@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
-from motia_runtime.nats.appends import MARKER
+from motia_runtime.nats.appends import MARKER, own_head, own_id
 from motia_runtime.nats.link import LOG, Link
 from motia_runtime.nats.streams import Layout
 from motia_runtime.nats.wire import ack_fields
@@ -20,13 +20,6 @@ EXPIRES = 60.0  # seconds a request waits at the broker
 HEARTBEAT = 5.0  # seconds between signs of life of a waiting request
 PAUSE = 0.2  # seconds before asking again after a refusal
 LARGEST = 4096  # records asked for at once
-
-
-def own_head(head: dict[str, str]) -> dict[str, str]:
-    """The headers an append gave, without those of NATS and of the append itself."""
-    if not head:
-        return {}
-    return {name: value for name, value in head.items() if not name.startswith("Nats-") and name != "Motia-Write"}
 
 
 class NatsDelivery:
@@ -160,9 +153,11 @@ class NatsConsumer:
             self._link.publish(reply, b"+ACK")
             self.resume(1)
             return
+        given = None
         if head:
+            given = own_id(head)
             head = own_head(head)
-        record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time)
+        record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time, id=given)
         self._deliver(NatsDelivery(self._link, reply, record, delivered))
         if self._credit and self._credit >= self._asked and not self._scheduled:
             self._scheduled = True

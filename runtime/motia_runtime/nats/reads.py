@@ -8,20 +8,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from motia_runtime.nats.appends import MARKER, NO_MESSAGE, PATIENCE, PAUSE, ask_last, decode_get
+from motia_runtime.nats.appends import MARKER, NO_MESSAGE, PATIENCE, PAUSE, ask_last, decode_get, own_head, own_id
 from motia_runtime.nats.link import Closed, Link, problem
-from motia_runtime.nats.pulls import own_head
 from motia_runtime.nats.streams import Layout
-from motia_runtime.ports import LogUnavailable, Record
+from motia_runtime.ports import LogUnavailable, Record, Scheduled
 
 PAGE = 256  # records per request
 NEWEST = 1000  # subjects per request; the broker gives 1,024 at most
 
 T = TypeVar("T")
+Make: TypeAlias = Callable[[dict[str, str], bytes], T | None]  # headers and data -> what is read; None is left out
 
 
 class _State(msgspec.Struct):
@@ -62,16 +62,16 @@ class Reader:
         return await patiently(lambda: self._forward(stream, wire, 1, None))
 
     async def lasts(self, pattern: str) -> list[Record]:
-        stream, wire = self._layout.wire(pattern)
-        found = await patiently(lambda: self._newest(stream, [wire]))
-        if found is None:  # more subjects than one request gives
-            subjects = await patiently(lambda: self._subjects(stream, wire))
-            found = []
-            for start in range(0, len(subjects), NEWEST):
-                chunk = subjects[start : start + NEWEST]
-                page = await patiently(partial(self._newest, stream, chunk))
-                found += page or []
-        return sorted(found, key=lambda record: record.subject)
+        return sorted(await self._all_newest(pattern, self._record), key=lambda record: record.subject)
+
+    async def scheduled(self, pattern: str, *, limit: int) -> list[Scheduled]:
+        """`pattern`: of slots."""
+        found = await self._all_newest(f"sched.{pattern}", self._schedule)
+        return sorted(found, key=lambda each: (each.at, each.seq))[:limit]
+
+    async def newest(self, part: str) -> int:
+        stream = self._layout.stream(part)
+        return (await patiently(lambda: self._info(stream, b""))).state.last_seq
 
     async def scan(self, pattern: str, *, limit: int, before: int | None) -> list[Record]:
         """Streams are read forwards only: look at ever larger stretches from the end until enough has been found."""
@@ -90,6 +90,19 @@ class Reader:
             found += reversed(newest)
             end = start
             stretch *= 4
+        return found
+
+    async def _all_newest(self, pattern: str, make: Make[T]) -> list[T]:
+        stream, wire = self._layout.wire(pattern)
+        found = await patiently(lambda: self._newest(stream, [wire], make))
+        if found is not None:
+            return found
+        found = []  # more subjects than one request gives
+        subjects = await patiently(lambda: self._subjects(stream, wire))
+        for start in range(0, len(subjects), NEWEST):
+            chunk = subjects[start : start + NEWEST]
+            page = await patiently(partial(self._newest, stream, chunk, make))
+            found += page or []
         return found
 
     # -- single requests --
@@ -127,36 +140,39 @@ class Reader:
             seq=stored.seq,
             data=base64.b64decode(stored.data),
             headers=own_head(stored.head),
-            time=_seconds(stored.time),
+            time=seconds(stored.time),
+            id=own_id(stored.head),
         )
 
-    async def _newest(self, stream: str, subjects: list[str]) -> list[Record] | None:
+    async def _newest(self, stream: str, subjects: list[str], make: Make[T]) -> list[T] | None:
         """None: there are too many."""
-        records, status, _ = await self._many(stream, {"multi_last": subjects})
+        records, status, _ = await self._many(stream, {"multi_last": subjects}, make)
         return None if status == 413 else records
 
     async def _forward(self, stream: str, wire: str, start: int, end: int | None) -> list[Record]:
         """Records of a subject or pattern with start <= seq < end, oldest first."""
         found: list[Record] = []
         while True:
-            page, _, newest = await self._many(stream, {"seq": start, "next_by_subj": wire, "batch": PAGE})
+            page, _, newest = await self._many(
+                stream, {"seq": start, "next_by_subj": wire, "batch": PAGE}, self._record
+            )
             found += [record for record in page if end is None or record.seq < end]
             if newest == 0 or (end is not None and newest >= end - 1):
                 return found
             start = newest + 1
 
-    async def _many(self, stream: str, body: dict[str, Any]) -> tuple[list[Record], int, int]:
+    async def _many(self, stream: str, body: dict[str, Any], make: Make[T]) -> tuple[list[T], int, int]:
         """(records, closing status, seq of the last answer; 0: there was none)."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()
-        records: list[Record] = []
+        records: list[T] = []
         newest = 0
 
         def answer(status: int, head: dict[str, str], data: bytes) -> bool:
             nonlocal newest
             if status == 0:
                 newest = int(head["Nats-Sequence"])
-                record = self._record(head, data)
+                record = make(head, data)
                 if record is not None:
                     records.append(record)
                 return False
@@ -198,11 +214,27 @@ class Reader:
             seq=int(head["Nats-Sequence"]),
             data=data,
             headers=own_head(head),
-            time=_seconds(head["Nats-Time-Stamp"]),
+            time=seconds(head["Nats-Time-Stamp"]),
+            id=own_id(head),
+        )
+
+    def _schedule(self, head: dict[str, str], data: bytes) -> Scheduled | None:
+        """None for what is no single one, such as a person's own schedule."""
+        word, _, when = head.get("Nats-Schedule", "").partition(" ")
+        if word != "@at" or "Nats-Schedule-Target" not in head:
+            return None
+        return Scheduled(
+            slot=self._layout.back(head["Nats-Subject"]).removeprefix("sched."),
+            subject=self._layout.back(head["Nats-Schedule-Target"]),
+            at=seconds(when),
+            data=data,
+            headers=own_head(head),
+            seq=int(head["Nats-Sequence"]),
         )
 
 
-def _seconds(stamp: str) -> float:
+def seconds(stamp: str) -> float:
+    """Since the epoch, of a time as NATS writes it."""
     return datetime.fromisoformat(stamp).timestamp()
 
 

@@ -11,12 +11,13 @@ from typing import Any, Literal
 import msgspec
 
 from motia_runtime.naming import durable
+from motia_runtime.nats.appends import Fault
+from motia_runtime.nats.durables import NOT_FOUND, listed
 from motia_runtime.nats.link import Link, problem
 from motia_runtime.nats.streams import Config, Layout, desired
 from motia_spec.model import CronStep, EventStep, Project
 
 FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
-NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
 DURATIONS = ("max_age", "duplicate_window", "subject_delete_marker_ttl")
 
 
@@ -35,17 +36,9 @@ class ReconcileFailed(RuntimeError):
     """The broker could not be made to fit the spec. What was found, and what to do, is in the message."""
 
 
-class _Error(msgspec.Struct):
-    code: int = 0
-    err_code: int = 0
-    description: str = ""
-
-
 class _Reply(msgspec.Struct):
-    error: _Error | None = None
+    error: Fault | None = None
     config: dict[str, Any] = {}
-    consumers: list[dict[str, Any]] | None = None
-    total: int = 0
 
 
 def durables(project: Project) -> set[str]:
@@ -112,7 +105,8 @@ async def _compare(
     wanted = durables(project) if keep is None else keep
     for stream in Layout(project.nats.prefix).consumed:
         if stream in existing:
-            for name in await _consumers(link, stream, project.nats.prefix):
+            infos, _ = await listed(link, stream, project.nats.prefix)
+            for name in [info.name for info in infos]:
                 if name not in wanted:
                     request: Request = (f"CONSUMER.DELETE.{stream}.{name}", {})
                     found.append(
@@ -136,19 +130,6 @@ def _shown(field: str, value: Any) -> str:
     if field in DURATIONS:
         return f"{(value or 0) / 1e9:g}s"
     return "none" if value is None else str(value)
-
-
-async def _consumers(link: Link, stream: str, prefix: str) -> list[str]:
-    """Names of the consumers we made on a stream. Others, such as people's own, are none of our business."""
-    names: list[str] = []
-    offset = 0
-    while True:
-        reply = await _api(link, f"CONSUMER.LIST.{stream}", {"offset": offset})
-        page = reply.consumers or []
-        names += [c["name"] for c in page if c["config"].get("metadata", {}).get("motia") == prefix]
-        offset += len(page)
-        if not page or offset >= reply.total:
-            return names
 
 
 async def _api(link: Link, subject: str, body: Config) -> _Reply:

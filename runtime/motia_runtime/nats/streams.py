@@ -1,6 +1,7 @@
 """The streams and buckets of an app, and where each part of the log lives in them.
 
     <prefix>_events    ev, retry and what is due later     `nats.max_age`
+    <prefix>_tx        tx                              `nats.max_age`, the last of a subject
     <prefix>_cron      cron                                the newest 1,000 ticks of a step
     KV_<prefix>_state  st                                  a KV bucket: `nats kv get <prefix>_state GROUP.KEY`
     KV_<prefix>_rt     rt                                  a KV bucket
@@ -20,6 +21,7 @@ from motia_spec.model import Nats
 Config = dict[str, Any]  # as in the JetStream API: durations in nanoseconds
 
 DEDUPE_WINDOW = 600.0  # seconds: beyond what a commit is tried again for
+PLAN_WINDOW = 20.0  # seconds, for tx, where `expect` tells who came first: beyond what one append is tried again for
 DEAD_AGE = 30 * 86400.0
 RUN_AGE = 7 * 86400.0
 RUN_BYTES = 256 << 20
@@ -28,7 +30,7 @@ MARKER_TTL = (
     1.0  # seconds that a record which outlived its TTL leaves a marker; the server stretches any shorter TTL to this
 )
 
-PARTS = {"ev": "events", "retry": "events", "sched": "events", "cron": "cron", "dlq": "dlq", "run": "runs"}
+PARTS = {"ev": "events", "retry": "events", "sched": "events", "tx": "tx", "cron": "cron", "dlq": "dlq", "run": "runs"}
 BUCKETS = {"st": "state", "rt": "rt"}
 
 
@@ -96,6 +98,18 @@ def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
             "duplicate_window": _ns(min(DEDUPE_WINDOW, nats.max_age)),
             "allow_msg_ttl": True,
             "allow_msg_schedules": True,
+            "allow_atomic": True,
+        },
+        {
+            **everywhere,
+            "name": f"{p}_tx",
+            "subjects": [f"{p}.tx.>"],
+            "max_msgs_per_subject": 1,
+            "max_age": _ns(nats.max_age),
+            "discard": "old",
+            "duplicate_window": _ns(min(PLAN_WINDOW, nats.max_age)),
+            "allow_rollup_hdrs": True,
+            "allow_msg_ttl": True,
             "allow_atomic": True,
         },
         {**log, "name": f"{p}_cron", "subjects": [f"{p}.cron.>"], "max_msgs_per_subject": CRON_KEPT},

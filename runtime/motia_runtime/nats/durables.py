@@ -1,0 +1,156 @@
+"""Durable consumers at the broker: made, read and paused. They are ours when their metadata says so; others are none of our business."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from motia_runtime.nats.appends import Fault
+from motia_runtime.nats.link import Link, problem
+from motia_runtime.nats.reads import patiently, seconds
+from motia_runtime.nats.streams import Layout
+from motia_runtime.ports import Backlog, LogUnavailable
+
+NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
+IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
+CHANGING = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending")
+
+
+class _Place(msgspec.Struct):
+    stream_seq: int = 0
+
+
+class ConsumerInfo(msgspec.Struct):
+    """As in the JetStream API."""
+
+    name: str = ""
+    error: Fault | None = None
+    config: dict[str, Any] = {}
+    num_pending: int = 0
+    num_ack_pending: int = 0
+    delivered: _Place = msgspec.field(default_factory=_Place)
+    ack_floor: _Place = msgspec.field(default_factory=_Place)
+
+    @property
+    def backlog(self) -> Backlog:
+        delivered = self.delivered.stream_seq
+        until = self.config.get("pause_until")
+        paused = seconds(until) if until else 0.0
+        return Backlog(
+            self.num_pending,
+            self.num_ack_pending,
+            delivered,
+            # the floor only moves when something is ended, and what a filter leaves out never is
+            self.ack_floor.stream_seq if self.num_ack_pending else delivered,
+            paused if paused > time.time() else 0.0,
+        )
+
+
+class _Page(msgspec.Struct):
+    error: Fault | None = None
+    consumers: list[ConsumerInfo] | None = None
+    missing: list[str] | None = None
+    total: int = 0
+
+
+class Durables:
+    """The durable consumers of one app. Lives as long as the link."""
+
+    def __init__(self, link: Link, layout: Layout) -> None:
+        self._link = link
+        self._layout = layout
+        self._streams: dict[str, str] = {}  # of those made here: name -> stream
+
+    async def make(self, stream: str, name: str, filters: list[str], *, ack_wait: float, exclusive: bool) -> None:
+        """See that it is there and as wanted; a pause and whatever a person set stay. Raises `LogUnavailable`."""
+        config: dict[str, Any] = {
+            "durable_name": name,
+            "filter_subjects": filters,
+            "deliver_policy": "new",
+            "ack_policy": "explicit",
+            "ack_wait": int(ack_wait * 1e9),
+            "max_deliver": -1,
+            "max_ack_pending": 1 if exclusive else IN_FLIGHT,
+            "metadata": {"motia": self._layout.prefix},
+        }
+        info = await self._info(stream, name)
+        if info is not None:
+            have = info.config
+            now = {**have, "filter_subjects": sorted(have.get("filter_subjects") or [have.get("filter_subject", "")])}
+            if all(now.get(field) == config[field] for field in CHANGING):
+                self._streams[name] = stream
+                return
+            config = {**now, **{field: config[field] for field in CHANGING}}
+            config.pop("filter_subject", None)
+        body = msgspec.json.encode({"stream_name": stream, "config": config})
+        await self._call(f"CONSUMER.CREATE.{stream}.{name}", body, name)
+        self._streams[name] = stream
+
+    async def backlog(self, name: str) -> Backlog | None:
+        """None: there is no such consumer."""
+        for stream in self._where(name):
+            info = await patiently(partial(self._info, stream, name))
+            if info is not None:
+                return info.backlog
+        return None
+
+    async def backlogs(self) -> dict[str, Backlog]:
+        """Of all of them. Raises `LogUnavailable` also when the broker can't tell of each: half an answer would read as none."""
+        found: dict[str, Backlog] = {}
+        for stream in self._layout.consumed:
+            infos, missing = await patiently(partial(listed, self._link, stream, self._layout.prefix))
+            if missing:
+                raise LogUnavailable(f"stream {stream}: the broker can't reach the consumers {', '.join(missing)}")
+            found |= {info.name: info.backlog for info in infos}
+        return found
+
+    async def pause(self, name: str, until: float) -> bool:
+        """Until then, in seconds since the epoch, nothing more is delivered. False: there is no such consumer."""
+        body = msgspec.json.encode({"pause_until": datetime.fromtimestamp(max(0.0, until), UTC).isoformat()})
+        for stream in self._where(name):
+            if await patiently(partial(self._call, f"CONSUMER.PAUSE.{stream}.{name}", body, name)) is not None:
+                return True
+        return False
+
+    def _where(self, name: str) -> list[str]:
+        known = self._streams.get(name)
+        return [known] if known else self._layout.consumed
+
+    async def _info(self, stream: str, name: str) -> ConsumerInfo | None:
+        return await self._call(f"CONSUMER.INFO.{stream}.{name}", b"", name)
+
+    async def _call(self, path: str, body: bytes, name: str) -> ConsumerInfo | None:
+        """None: the consumer is not there, nor perhaps its stream."""
+        status, _, data = await self._link.request(f"$JS.API.{path}", body)
+        if status:
+            raise problem(status, f"consumer {name}")
+        info = msgspec.json.decode(data, type=ConsumerInfo)
+        if info.error is None:
+            return info
+        if info.error.err_code in NOT_FOUND and not path.startswith("CONSUMER.CREATE."):
+            return None
+        raise LogUnavailable(f"consumer {name}: {info.error.description}")
+
+
+async def listed(link: Link, stream: str, prefix: str) -> tuple[list[ConsumerInfo], list[str]]:
+    """The consumers of a stream that we made for this prefix, and the names of those whose state the broker can't tell."""
+    found: list[ConsumerInfo] = []
+    missing: list[str] = []
+    offset = 0
+    while True:
+        status, _, data = await link.request(f"$JS.API.CONSUMER.LIST.{stream}", b'{"offset":%d}' % offset)
+        if status:
+            raise problem(status, f"stream {stream}")
+        page = msgspec.json.decode(data, type=_Page)
+        if page.error is not None and page.error.err_code not in NOT_FOUND:
+            raise LogUnavailable(f"stream {stream}: {page.error.description}")
+        infos = page.consumers or []
+        found += [info for info in infos if (info.config.get("metadata") or {}).get("motia") == prefix]
+        missing += page.missing or []
+        offset += len(infos)
+        if not infos or offset >= page.total:
+            return found, missing
