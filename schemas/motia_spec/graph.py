@@ -1,21 +1,16 @@
-"""The graph of a project: which step leads to which, through which topic. What is drawn, and what the rules walk.
+"""The graph of a project as it is drawn: which step leads to which, through which topic. Rules and flows walk `wiring`.
 
 Nodes: "step:N" for every step; "topic:T" only for topics that come from or go to the outside; "state:G" and "stream:S" on request.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import msgspec
 
 from motia_spec.model import AnyStep, Emit, EventStep, Flow, NoopStep, Project
-
-if TYPE_CHECKING:
-    import networkx
-
-MOST_EDGES = 50_000  # of one project: beyond that no picture and no rule is of use
+from motia_spec.wiring import ends
 
 
 class GraphNode(msgspec.Struct, frozen=True):
@@ -39,73 +34,6 @@ class Graph(msgspec.Struct, frozen=True):
     nodes: dict[str, GraphNode]
     edges: tuple[Edge, ...]
     flows: dict[str, Flow]
-
-    def digraph(self) -> networkx.MultiDiGraph[str]:
-        """The same as a networkx graph; nodes carry kind and label, edges kind, topic, label and conditional."""
-        import networkx  # 200 ms; only who asks pays
-
-        found: networkx.MultiDiGraph[str] = networkx.MultiDiGraph()
-        for node in self.nodes.values():
-            found.add_node(node.id, kind=node.kind, label=node.label)
-        for edge in self.edges:
-            found.add_edge(
-                edge.source,
-                edge.target,
-                kind=edge.kind,
-                topic=edge.topic,
-                label=edge.label,
-                conditional=edge.conditional,
-            )
-        return found
-
-
-class Ends(msgspec.Struct, frozen=True):
-    """Who is at the two ends of each topic. `virtual` emitters and subscribers are drawn, but send and handle nothing."""
-
-    emitters: dict[str, list[tuple[AnyStep, Emit, bool]]]  # (step, emit, virtual)
-    subscribers: dict[str, list[tuple[AnyStep, bool]]]  # (step, virtual)
-
-
-def ends(project: Project) -> Ends:
-    emitters: dict[str, list[tuple[AnyStep, Emit, bool]]] = {}
-    subscribers: dict[str, list[tuple[AnyStep, bool]]] = {}
-    for step in project.steps.values():
-        noop = isinstance(step, NoopStep)
-        drawn = noop and not (isinstance(step, NoopStep) and step.manual)
-        for emit in step.emits:
-            emitters.setdefault(emit.topic, []).append((step, emit, drawn))
-        for emit in step.virtual_emits:
-            emitters.setdefault(emit.topic, []).append((step, emit, True))
-        if isinstance(step, NoopStep) and step.manual and step.manual.on_timeout_topic:
-            topic = step.manual.on_timeout_topic
-            if topic not in {emit.topic for emit in step.emits}:
-                late = Emit(topic=topic, label="on timeout", conditional=True, place=step.place)
-                emitters.setdefault(topic, []).append((step, late, False))
-        if isinstance(step, EventStep | NoopStep):
-            for subscription in step.subscribes:
-                if subscription.kind == "topic":
-                    subscribers.setdefault(subscription.name, []).append((step, drawn))
-        for topic in step.virtual_subscribes:
-            subscribers.setdefault(topic, []).append((step, True))
-    return Ends(emitters, subscribers)
-
-
-def count_edges(found: Ends) -> int:
-    """How many arrows a graph would have, without building it."""
-    return sum(max(1, len(found.subscribers.get(topic, ()))) * len(who) for topic, who in found.emitters.items()) + sum(
-        len(who) for topic, who in found.subscribers.items() if topic not in found.emitters
-    )
-
-
-def links(project: Project) -> Iterator[tuple[str, str]]:
-    """Pairs of steps that share a topic, enough of them to connect all: the first emitter with each, for every topic."""
-    found = ends(project)
-    for topic, who in found.emitters.items():
-        subscribers = found.subscribers.get(topic)
-        if subscribers:
-            hub = who[0][0].name
-            yield from ((hub, step.name) for step, _, _ in who[1:])
-            yield from ((hub, step.name) for step, _ in subscribers)
 
 
 def build_graph(project: Project, *, state: bool = False, streams: bool = False) -> Graph:

@@ -7,9 +7,8 @@ from typing import Literal, cast
 
 import msgspec
 
-from motia_spec import fingerprint, flows, names
+from motia_spec import fingerprint, flows, names, wiring
 from motia_spec.diagnostics import Diagnostic
-from motia_spec.graph import links
 from motia_spec.handlers import Handlers
 from motia_spec.lower_steps import StepLowering
 from motia_spec.model import Cors, Handler, Nats, Project, Schema, Server, StateGroup, Stream, Topic
@@ -60,7 +59,7 @@ def lower(root: Path, files: tuple[str, ...], node: MapNode, read: Read) -> Lowe
         project,
         files=(*files, *(file for file in schemas.references.files if file not in files)),
         defs=schemas.defs,
-        flows=flows.group(project.steps, links(project), spec.map("flows")),
+        flows=flows.group(project.steps, wiring.ends(project), spec.map("flows")),
     )
     project = msgspec.structs.replace(project, fingerprint=fingerprint.of(project))
     return Lowered(project, found, schemas.samples)

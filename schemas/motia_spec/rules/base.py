@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
-from motia_spec import graph
+from motia_spec import wiring
 from motia_spec.diagnostics import Diagnostic
 from motia_spec.model import Project
 from motia_spec.place import Place
@@ -28,8 +28,8 @@ class Checking:
         self.sources = sources
 
     @cached_property
-    def ends(self) -> graph.Ends:
-        return graph.ends(self.project)
+    def ends(self) -> wiring.Ends:
+        return wiring.ends(self.project)
 
     @cached_property
     def shapes(self) -> Shapes:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from motia_spec.diagnostics import Diagnostic, error
-from motia_spec.graph import MOST_EDGES, count_edges
 from motia_spec.rules.base import Checking
+from motia_spec.wiring import MOST_EDGES, count_edges
 
 
 def check(checking: Checking) -> Iterator[Diagnostic]:

@@ -2,33 +2,27 @@
 
 from collections.abc import Iterator
 
+import networkx
+
 from motia_spec.diagnostics import Diagnostic, warning
 from motia_spec.model import AnyStep, EventStep, NoopStep
 from motia_spec.rules.base import Checking
+from motia_spec.wiring import Node, digraph
+
+_OUTSIDE: Node = ("outside", "")  # leads to all that starts without an event of this app
 
 
 def check(checking: Checking) -> Iterator[Diagnostic]:
     project = checking.project
-    live = {name for name, topic in project.topics.items() if topic.external == "in"}
-    reached = {step.name for step in project.steps.values() if _starts_itself(step)}
-    waiting = list(reached)
-    waiting += [step.name for topic in live for step, _ in checking.ends.subscribers.get(topic, ())]
-    reached.update(waiting)
-    while waiting:
-        step = project.steps[waiting.pop()]
-        topics = [emit.topic for emit in (*step.emits, *step.virtual_emits)]
-        if isinstance(step, NoopStep) and step.manual and step.manual.on_timeout_topic:
-            topics.append(step.manual.on_timeout_topic)
-        for topic in topics:
-            if topic not in live:
-                live.add(topic)
-                onward = [
-                    other.name for other, _ in checking.ends.subscribers.get(topic, ()) if other.name not in reached
-                ]
-                reached.update(onward)
-                waiting += onward
+    wired = digraph(checking.ends, virtual=True)
+    wired.add_node(_OUTSIDE)
+    wired.add_edges_from(
+        (_OUTSIDE, ("topic", name)) for name, topic in project.topics.items() if topic.external == "in"
+    )
+    wired.add_edges_from((_OUTSIDE, ("step", step.name)) for step in project.steps.values() if _starts_itself(step))
+    reached = networkx.descendants(wired, _OUTSIDE)
     for step in project.steps.values():
-        if isinstance(step, EventStep) and step.name not in reached:
+        if isinstance(step, EventStep) and ("step", step.name) not in reached:
             fed = [topic for topic in step.topics if topic in checking.ends.emitters]
             why = (
                 f"only unreachable steps emit {fed[0]!r}"
