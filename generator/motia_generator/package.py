@@ -9,7 +9,7 @@ from motia_generator.names import CLASS_RESERVED, Scope, class_name, field_name
 from motia_generator.schema_types import SchemaTypes
 from motia_generator.schemas_module import Sites, schemas_module, typed_dict
 from motia_generator.source import INDENT, Expr, assignment, literal, quote, text
-from motia_generator.steps_types import StepNames, inputs, is_handled, step_module
+from motia_generator.steps_types import StepNames, event_type, is_handled, step_module
 from motia_spec.model import NoopStep, Project
 from motia_spec.stamp import HEADER, PACKAGE, stamp
 
@@ -47,7 +47,7 @@ def generate(project: Project) -> dict[str, str]:
         names = StepNames(
             export=exported[step.name],
             module=modules[step.name],
-            inputs=inputs(project, step, sites, payloads),
+            event=event_type(project, step, sites, payloads),
             state=groups.state(step.uses_state),
             streams=groups.streams(step.uses_streams),
             events={e.topic: events.of(e.topic, payloads[e.topic]) for e in step.emits},

@@ -27,7 +27,7 @@ class StepNames(msgspec.Struct, frozen=True):
 
     export: str  # CreateOrder
     module: str  # create_order
-    inputs: Expr
+    event: Expr  # of an event step: what it gets for one event or change
     state: str | None  # class in motia_types.groups; None: untyped
     streams: str | None
     events: dict[str, str]  # topic -> class in motia_types.events
@@ -41,8 +41,7 @@ def step_module(project: Project, step: AnyStep, names: StepNames, sites: Sites)
         first = "Request, "
         result = "Response"
     elif isinstance(step, EventStep):
-        blocks += _changes(project, step, sites)
-        blocks.append(assignment("Input", text("TypeAlias"), names.inputs))
+        blocks += _event(step, names)
         first, result = "Input, ", "None"
     else:
         first, result = "", "None"
@@ -144,23 +143,15 @@ def signature(head: str, arguments: Sequence[Expr], result: str, indent: str, bo
 # -- event -----------------------------------------------------------------------------------------------------------
 
 
-def change_class(name: str, kind: str) -> str:
-    return f"{class_name(name)}{'Change' if kind == 'state' else 'ItemChange'}"
-
-
-def _changes(project: Project, step: EventStep, sites: Sites) -> list[str]:
-    """The input of a step that runs on changes of state or of a stream."""
-    blocks = []
-    for subscription in step.subscribes:
-        if subscription.kind == "topic":
-            continue
-        groups = project.state if subscription.kind == "state" else project.streams
-        group = groups.get(subscription.name)
-        typ = sites.of(group.schema if group else None, change_class(subscription.name, subscription.kind))
-        value = either([typ, text("None")])
-        keys = (("key", text("str"), True), ("value", value, True), ("previous", value, True))
-        blocks.append(typed_dict(change_class(subscription.name, subscription.kind), keys))
-    return blocks
+def _event(step: EventStep, names: StepNames) -> list[str]:
+    """`Input`, what the handler is given; in a batch step also `Event`, one of its list."""
+    if step.join is not None:
+        joined = tuple((topic, names.payloads[topic], True) for topic in step.join.topics)
+        return [typed_dict("Joined", joined), assignment("Input", text("TypeAlias"), text("Joined"))]
+    if step.batch is not None:
+        each = assignment("Event", text("TypeAlias"), names.event)
+        return [each, assignment("Input", text("TypeAlias"), index("list", text("Event")))]
+    return [assignment("Input", text("TypeAlias"), names.event)]
 
 
 # -- contexts --------------------------------------------------------------------------------------------------------
@@ -201,14 +192,19 @@ def _context(step: AnyStep, names: StepNames, *, is_async: bool) -> list[str]:
     return [*lines, ""]
 
 
-def inputs(project: Project, step: AnyStep, sites: Sites, payloads: dict[str, Expr]) -> Expr:
-    """The type of what an event step gets: a union over what it subscribes to."""
+def event_type(project: Project, step: AnyStep, sites: Sites, payloads: dict[str, Expr]) -> Expr:
+    """The type of one event of an event step: a union over what it subscribes to."""
     parts = []
     for subscription in step.subscribes if isinstance(step, EventStep) else ():
+        name = subscription.name
         if subscription.kind == "topic":
-            parts.append(payloads.get(subscription.name, text("Any")))
+            parts.append(payloads[name])
+        elif subscription.kind == "state":
+            value = sites.of(project.state[name].schema, f"{class_name(name)}Value")
+            parts.append(index("handler.StateChange", value))
         else:
-            parts.append(text(change_class(subscription.name, subscription.kind)))
+            value = sites.of(project.streams[name].schema, f"{class_name(name)}Item")
+            parts.append(index("handler.StreamChange", value))
     return either(parts) if parts else text("None")
 
 

@@ -81,7 +81,8 @@ def stubs(project: Project) -> dict[str, str]:
                 motia_types=(name,),
             )
             if isinstance(step, EventStep) and step.condition:
-                arguments = f"data: {name}.Input, ctx: {name}.Context"
+                single = "Event" if step.batch else "Input"  # it is asked before events are put together
+                arguments = f"data: {name}.{single}, ctx: {name}.Context"
                 add(
                     step.condition,
                     _function(arguments, "bool", [f"{INDENT}return True"]),

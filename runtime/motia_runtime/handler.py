@@ -19,6 +19,7 @@ B = TypeVar("B", default=Any)
 P = TypeVar("P", default=dict[str, str])
 Q = TypeVar("Q", default=dict[str, Any])
 R = TypeVar("R", default=Any)
+V = TypeVar("V", default=Any)
 
 
 class Model(msgspec.Struct, kw_only=True):
@@ -66,6 +67,25 @@ def _attributes(kind: type[msgspec.Struct]) -> dict[str, str]:
         found |= zip(kind.__struct_encode_fields__, kind.__struct_fields__, strict=True)
         setattr(kind, _NAMES, found)
     return found
+
+
+class StateChange(Model, Generic[V]):
+    """What a step that subscribes to a state group gets: one change of one key."""
+
+    group: str
+    key: str
+    value: V | None  # None: deleted
+    previous: V | None  # None: there was no value
+
+
+class StreamChange(Model, Generic[V]):
+    """What a step that subscribes to a stream gets: one change of one item."""
+
+    stream: str
+    group: str
+    id: str
+    value: V | None  # None: deleted
+    previous: V | None  # None: there was no item
 
 
 class Request(Generic[B, P, Q]):

@@ -108,8 +108,9 @@ RULE_CODES: tuple[Code, ...] = (
     Code(
         "M410",
         "key is not in the events",
-        "`orderBy`, `dedupe.key` or `concurrency.key` names a property that the events of a subscribed topic never have. A key starts with "
-        "`data` and names properties, as in `data.customer.id`.",
+        "`orderBy`, `priority`, `dedupe.key`, `concurrency.key` or `join.by` names a property that the events of a subscribed topic never "
+        "have. A key starts with `data` and names properties, as in `data.customer.id`. Of a change of state there is `data.key`, and "
+        "`data.value` with what is below it.",
         "topics:\n  a: { schema: { type: object, properties: { customerId: { type: string } } } }\n"
         "steps:\n  A: { type: event, subscribes: [a], orderBy: data.custmerId }\n",
     ),
@@ -157,6 +158,28 @@ RULE_CODES: tuple[Code, ...] = (
         "manual step that leads nowhere",
         "A noop step has `manual` and emits nothing, or `onTimeout` without `timeout`: filling in its form changes nothing.",
         "steps:\n  Ask: { type: noop, manual: { timeout: 1h } }\n",
+    ),
+    Code(
+        "M418",
+        "join that does not fit its topics",
+        "A join waits for one event of each topic that the step subscribes to, so there are two or more of them, and no changes of state "
+        "among them. `join.topics` may repeat them for the reader; then it names all of them and no other.",
+        "topics: { a: {}, b: {} }\nsteps:\n  A: { type: event, subscribes: [a], join: { by: data.id } }\n",
+    ),
+    Code(
+        "M419",
+        "keys that exclude each other",
+        "Two keys of one step contradict each other, such as `join` and `batch`, or `priority` and `orderBy`: either of them would have to "
+        "be ignored. The message says why; leave out one, or make two steps of the one.",
+        "topics: { a: {} }\nsteps:\n  A: { type: event, subscribes: [a], batch: { size: 10 }, orderBy: data.id }\n",
+    ),
+    Code(
+        "M420",
+        "priority is not a number",
+        "`priority` names a property that is never a number in the events of a subscribed topic. Of the events that wait, the one with the "
+        "higher number goes first.",
+        "topics:\n  a: { schema: { type: object, properties: { urgency: { enum: [low, high] } } } }\n"
+        "steps:\n  A: { type: event, subscribes: [a], priority: data.urgency }\n",
     ),
     Code(
         "M501",

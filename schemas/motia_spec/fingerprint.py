@@ -48,6 +48,7 @@ def _step(step: AnyStep) -> list[Any]:
         found += [[status, _schema(schema)] for status, schema in sorted(step.responses.items())]
     elif isinstance(step, EventStep):
         found += [[s.kind, s.name] for s in step.subscribes]
+        found += [step.batch is not None, step.join is not None]
     elif isinstance(step, NoopStep) and step.manual:
         found.append(_schema(step.manual.input))
     return found

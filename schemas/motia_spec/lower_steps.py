@@ -10,6 +10,7 @@ from motia_spec.handlers import Handlers
 from motia_spec.model import (
     AnyStep,
     ApiStep,
+    Batch,
     Concurrency,
     CronStep,
     Debounce,
@@ -18,6 +19,7 @@ from motia_spec.model import (
     EventStep,
     Handler,
     Idempotency,
+    Join,
     Manual,
     NoopStep,
     RateLimit,
@@ -98,29 +100,46 @@ class StepLowering:
         )
 
     def _event(self, at: Cursor, common: dict[str, Any]) -> AnyStep:
-        debounce, dedupe, concurrency = at.map("debounce"), at.map("dedupe"), at.map("concurrency")
+        subscribes = self._subscribes(at)
+        order = order_key(at)
         return EventStep(
             **common,
             handler=self._handler(common["name"], common["place"], at),
-            subscribes=self._subscribes(at),
+            subscribes=subscribes,
             retry=self._values.retry(at, self._retry),
             dead_letter=at.flag("deadLetter", True),
             delay=self._values.seconds(at, "delay", 0.0),
-            order_by=at.text("orderBy") or None,
-            concurrency=Concurrency(limit=concurrency.whole("limit", 1), key=concurrency.text("key") or None)
-            if "concurrency" in at
-            else None,
-            dedupe=Dedupe(key=dedupe.text("key"), window=self._values.seconds(dedupe, "window", 3600.0))
-            if "dedupe" in at
-            else None,
-            debounce=Debounce(
-                wait=self._values.seconds(debounce, "wait", 1.0), max=self._values.seconds_or_none(debounce, "max")
-            )
-            if "debounce" in at
-            else None,
+            order_by=order.text if order else None,
+            order_blocks=at.map("orderBy").text("onFailure", "block") == "block",
+            priority=at.text("priority") or None,
+            batch=self._batch(at.map("batch")) if "batch" in at else None,
+            join=self._join(at.map("join"), subscribes) if "join" in at else None,
+            concurrency=self._concurrency(at.map("concurrency")) if "concurrency" in at else None,
+            dedupe=self._dedupe(at.map("dedupe")) if "dedupe" in at else None,
+            debounce=self._debounce(at.map("debounce")) if "debounce" in at else None,
             condition=self._function(at.word("condition")),
             isolation=cast(Literal["none", "process"], at.text("isolation", "none")),
         )
+
+    def _batch(self, at: Cursor) -> Batch:
+        return Batch(size=at.whole("size", 1), wait=self._values.seconds(at, "wait", 1.0))
+
+    def _join(self, at: Cursor, subscribes: tuple[Subscription, ...]) -> Join:
+        """Of all subscribed topics, whatever `topics` says: rules.unfit_join reports a difference."""
+        zero = "no join would ever be complete"
+        timeout = self._values.timeout(at, "timeout", 3600.0, zero=zero) if "timeout" in at else None
+        topics = tuple(s.name for s in subscribes if s.kind == "topic")
+        return Join(topics=topics, by=at.text("by"), timeout=timeout)
+
+    def _concurrency(self, at: Cursor) -> Concurrency:
+        return Concurrency(limit=at.whole("limit", 1), key=at.text("key") or None)
+
+    def _dedupe(self, at: Cursor) -> Dedupe:
+        window = self._values.timeout(at, "window", 3600.0, zero="no event would ever be a duplicate")
+        return Dedupe(key=at.text("key"), window=window)
+
+    def _debounce(self, at: Cursor) -> Debounce:
+        return Debounce(wait=self._values.seconds(at, "wait", 1.0), max=self._values.seconds_or_none(at, "max"))
 
     def _cron(self, at: Cursor, common: dict[str, Any]) -> AnyStep:
         expression, zone = at.text("cron"), at.text("timezone", "UTC")
@@ -167,7 +186,8 @@ class StepLowering:
         )
 
     def _rate_limit(self, at: Cursor) -> RateLimit:
-        return RateLimit(limit=at.whole("limit", 1), per=self._values.timeout(at, "per", 1.0), key=at.text("key", "ip"))
+        per = self._values.timeout(at, "per", 1.0, zero="the limit would never hold")
+        return RateLimit(limit=at.whole("limit", 1), per=per, key=at.text("key", "ip"))
 
     def _schema(self, name: str, at: Cursor, key: str) -> Schema | None:
         return self._site(f"step:{name}:{key}", f"{name}{pascal(key)}", at, key)
@@ -243,3 +263,8 @@ class StepLowering:
 
     def _error(self, code: str, at: Cursor, key: str, message: str, hint: str = "") -> None:
         self._found.append(error(code, at.place(key), message, hint=hint, path=at.at(key)))
+
+
+def order_key(at: Cursor) -> Word | None:
+    """The key of an event step's `orderBy`, in its short form or its long one."""
+    return at.word("orderBy") or at.map("orderBy").word("key")

@@ -29,8 +29,8 @@ class Values:
     def seconds_or_none(self, at: Cursor, key: str) -> float | None:
         return self.seconds(at, key, 0.0) if key in at else None
 
-    def timeout(self, at: Cursor, key: str, default: float) -> float:
-        """A duration that must not be 0."""
+    def timeout(self, at: Cursor, key: str, default: float, *, zero: str = "every run would time out") -> float:
+        """A duration that must not be 0. `zero` says what would happen then."""
         value = self.seconds(at, key, default)
         if value >= SHORTEST_TIMEOUT:
             return value
@@ -38,7 +38,7 @@ class Values:
             error(
                 "M416",
                 at.place(key),
-                f"{key} is 0, so every run would time out",
+                f"{key} is 0, so {zero}",
                 hint="write 30s, or leave it out",
                 path=at.at(key),
             )

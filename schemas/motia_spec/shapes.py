@@ -113,6 +113,15 @@ class Shapes:
         name = names.pop() if len(names) == 1 else path[0]  # deeper down, when all branches agree
         return name, sorted({*found.properties, *(known for fault in faults if fault for known in fault[1])})
 
+    def types_at(self, schema: JSON, path: Sequence[str]) -> frozenset[str]:
+        """The types that a value may have at a path of properties."""
+        for name in path:
+            properties = self.members(schema).properties
+            if name not in properties:
+                return _ALL
+            schema = properties[name]
+        return self.types(schema)
+
     def conflict(self, source: JSON, target: JSON) -> str | None:
         """Why no value of `source` fits `target`, or None when one may."""
         key = (id(source), id(target))

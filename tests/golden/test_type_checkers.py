@@ -16,18 +16,19 @@ from motia_spec import compile_project
 
 HERE = Path(__file__).parent
 PROJECTS = sorted(path.name for path in (HERE / "projects").iterdir())
+WRITTEN = {"parcels": 5, "shop": 30}  # projects with handlers, and more than how many lines of bad.py are wrong
 TOOLS = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="session")
 def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for each golden project with its generated package and its stubs; `shop` has the handlers as well."""
+    """A folder for each golden project with its generated package, its stubs, and the handlers that are written for it."""
     root = tmp_path_factory.mktemp("typed")
     for name in PROJECTS:
         project = compile_project(HERE / "projects" / name, handlers=False, environ={}).require()
         writer.write(root / name, generate(project), stubs(project))
-    for name in ("good.py", "bad.py"):
-        shutil.copy(HERE / "handlers" / name, root / "shop" / name)
+    for name in WRITTEN:
+        shutil.copytree(HERE / "handlers" / name, root / name, dirs_exist_ok=True)
     return root
 
 
@@ -72,8 +73,9 @@ def test_generated_packages_stubs_and_right_handlers_pass(name: str, tool: str, 
 
 
 @pytest.mark.parametrize("tool", ["mypy", "pyright"])
-def test_each_wrong_line_is_an_error(tool: str, request: pytest.FixtureRequest) -> None:
-    lines = (HERE / "handlers" / "bad.py").read_text().splitlines()
+@pytest.mark.parametrize("name", WRITTEN)
+def test_each_wrong_line_is_an_error(name: str, tool: str, request: pytest.FixtureRequest) -> None:
+    lines = (HERE / "handlers" / name / "bad.py").read_text().splitlines()
     wrong = {number for number, line in enumerate(lines, 1) if "# wrong" in line}
-    assert len(wrong) > 30
-    assert {line for file, line, _ in request.getfixturevalue(tool)["shop"] if file == "bad.py"} == wrong
+    assert len(wrong) > WRITTEN[name]
+    assert {line for file, line, _ in request.getfixturevalue(tool)[name] if file == "bad.py"} == wrong

@@ -406,7 +406,7 @@ def test_manual_steps_that_lead_nowhere(check: Check) -> None:
 def test_keys_that_are_not_yet_in_force(check: Check) -> None:
     found = check(
         """\
-        topics: { a: { external: in } }
+        topics: { a: { external: in }, b: {} }
         state: { s: {} }
         streams: { t: { access: steps/x.py:see } }
         steps:
@@ -414,16 +414,18 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
           B:
             type: event
             subscribes: [a, { state: s }]
-            orderBy: data.x
-            dedupe: { key: data.x, window: 1s }
+            orderBy: data.key
+            dedupe: { key: data.key, window: 1s }
             debounce: { wait: 1s }
             condition: steps/x.py:ok
-            concurrency: { limit: 2, key: data.x }
+            concurrency: { limit: 2, key: data.key }
             isolation: process
             delay: 5s
             handler: steps/b.ts
-          C: { type: noop, emits: [a], manual: {} }
+          C: { type: noop, emits: [a, b], manual: {} }
           D: { type: event, subscribes: [a], concurrency: { limit: 2 }, isolation: none }
+          E: { type: event, subscribes: [a], batch: { size: 2 }, priority: data.key }
+          F: { type: event, subscribes: [a, b], join: { by: data.key } }
         server: { streamAuth: steps/x.py:who }
         """
     )
@@ -444,6 +446,9 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         "/steps/B/isolation",
         "/steps/B/handler",
         "/steps/C/manual",
+        "/steps/E/batch",
+        "/steps/E/priority",
+        "/steps/F/join",
     }
     assert found.compiled.ok
     assert all("not yet in force; it is accepted and ignored: " in d.message for d in found.all("M901"))

@@ -7,6 +7,7 @@ from itertools import islice
 
 from motia_spec.diagnostics import Diagnostic
 from motia_spec.rules import (
+    clashing_controls,
     cycle,
     handler_fits,
     idle_manual,
@@ -19,6 +20,7 @@ from motia_spec.rules import (
     route_clash,
     too_many_edges,
     undeclared_topic,
+    unfit_join,
     unfit_payload,
     unfit_sample,
     unknown_data,
@@ -45,6 +47,8 @@ RULES: tuple[Rule, ...] = (
     unknown_step.check,
     unset_secret.check,
     key_path.check,
+    unfit_join.check,
+    clashing_controls.check,
     odd_schedule.check,
     retry_budget.check,
     idle_manual.check,

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "3-c981f9bedb5cd19b956e72f7197f79e2989995de4948e39f32bdcd00aa4ad634"
+FINGERPRINT = "4-c981f9bedb5cd19b956e72f7197f79e2989995de4948e39f32bdcd00aa4ad634"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {}
 # Keywords that a type does not enforce: values are then validated a second time.

@@ -8,7 +8,7 @@ from typing import Any
 from motia_types import schemas
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "3-a122fcf60d57d8d4c7c1dd895a099b613ba983b6a47ff9923138c23f52884ce9"
+FINGERPRINT = "4-ff991cc4e029758baa7e091e7aa26295ced8782fef678f904201c64c5871f9d9"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {
     "def:Order": schemas.Order,

@@ -8,7 +8,7 @@ from typing import Any
 from motia_types import schemas
 
 # The spec that these types are of; the runtime makes them anew when it has another one.
-FINGERPRINT = "3-522c336522b5e56906df3cb890f172d8432fd60d3a680806ce890b78f2d384a2"
+FINGERPRINT = "4-3941f3dea2175e4851e714d772340fee228caf18b4d44d41604d8a1b133754f2"
 # The type of each schema of the spec.
 TYPES: dict[str, Any] = {
     "def:Order": schemas.Order,

@@ -4,26 +4,16 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Union, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, overload
 
-from motia_runtime import context
+from motia_runtime import context, handler
 
 from motia_types import events, groups, schemas
 
-
-class PetShopsChange(TypedDict):
-    key: str
-    value: schemas.Pet | None
-    previous: schemas.Pet | None
-
-
-class MyItemsItemChange(TypedDict):
-    key: str
-    value: schemas.MyItemsItem | None
-    previous: schemas.MyItemsItem | None
-
-
-Input: TypeAlias = PetShopsChange | MyItemsItemChange
+Input: TypeAlias = Union[
+    handler.StateChange[schemas.Pet],
+    handler.StreamChange[schemas.MyItemsItem],
+]
 
 if TYPE_CHECKING:
 

@@ -4,20 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Never, TypeAlias, TypedDict, Union
+from typing import TYPE_CHECKING, Never, TypeAlias, Union
 
-from motia_runtime import context
+from motia_runtime import context, handler
 
 from motia_types import schemas
 
-
-class OrdersChange(TypedDict):
-    key: str
-    value: schemas.Order | None
-    previous: schemas.Order | None
-
-
-Input: TypeAlias = OrdersChange
+Input: TypeAlias = handler.StateChange[schemas.Order]
 
 if TYPE_CHECKING:
 

@@ -77,8 +77,8 @@ async def notify(data: NotifyCustomer.Input, ctx: NotifyCustomer.Context) -> Non
 
 
 async def audit(data: AuditOrders.Input, ctx: AuditOrders.Context) -> None:
-    if data["value"] is not None:
-        print(data["key"], data["value"].total)
+    if data.value is not None:
+        print(data["key"], data.key, data.value.total)
 
 
 async def nightly(ctx: NightlyReport.Context) -> None:
