@@ -16,8 +16,8 @@ from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
 from motia_runtime.nats.link import Link
 from motia_runtime.nats.log import NatsLog
-from motia_runtime.nats.reconcile import Difference, ReconcileFailed, plan, reconcile
-from motia_spec.model import EventStep, Handler, Nats, Project, StateGroup, Subscription
+from motia_runtime.nats.reconcile import Difference, ReconcileFailed, durables, plan, reconcile
+from motia_spec.model import CronStep, EventStep, Handler, Nats, Project, StateGroup, Subscription
 
 
 def project(prefix: str, *, steps: tuple[str, ...] = (), history: int = 1, **nats_options: Any) -> Project:
@@ -47,6 +47,11 @@ async def config(link: Link, stream: str) -> dict[str, Any]:
     _, _, data = await link.request(f"$JS.API.STREAM.INFO.{stream}")
     found: dict[str, Any] = msgspec.json.decode(data)["config"]
     return found
+
+
+async def consumers(link: Link, stream: str) -> list[str]:
+    _, _, data = await link.request(f"$JS.API.CONSUMER.NAMES.{stream}")
+    return sorted(msgspec.json.decode(data)["consumers"] or [])
 
 
 async def test_everything_is_made_once(link: Link, nats_server: EmbeddedServer) -> None:
@@ -131,8 +136,26 @@ async def test_consumers_of_steps_that_are_gone_are_removed_and_no_others(link: 
     assert [str(d) for d in await reconcile(link, project("r6", steps=("One",)))] == [
         "remove consumer Two_2Eb: no step of stream r6_events needs it"
     ]
-    _, _, data = await link.request("$JS.API.CONSUMER.NAMES.r6_events")
-    assert sorted(msgspec.json.decode(data)["consumers"]) == ["One", "mine"]
+    assert await consumers(link, "r6_events") == ["One", "mine"]
+
+
+async def test_a_step_that_changes_its_kind_leaves_no_consumer_behind(link: Link) -> None:
+    events = project("r8", steps=("One",))
+    await reconcile(link, events)
+    log = NatsLog(link, Nats(prefix="r8"))
+    await (await log.consume(durable("One"), ["ev.a"], lambda delivery: delivery.ack(), credit=1)).stop()
+    cron = msgspec.structs.replace(
+        events, steps={"One": CronStep(name="One", handler=Handler(path="steps/x.py"), cron="@daily")}
+    )
+    both = durables(events) | durables(cron)
+    assert await reconcile(link, cron, keep=both) == [], "while the old version still ends what it has begun"
+    await (await log.consume(durable("One"), ["cron.One"], lambda delivery: delivery.ack(), credit=1)).stop()
+    assert [str(d) for d in await reconcile(link, cron)] == [
+        "remove consumer One: no step of stream r8_events needs it"
+    ]
+    assert await consumers(link, "r8_events") == []
+    assert await consumers(link, "r8_cron") == ["One"]
+    assert await plan(link, cron) == []
 
 
 async def test_state_is_a_bucket_that_any_nats_client_can_use(link: Link, nats_server: EmbeddedServer) -> None:

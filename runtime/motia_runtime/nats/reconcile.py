@@ -42,8 +42,13 @@ class _Reply(msgspec.Struct):
 
 
 def durables(project: Project) -> set[str]:
-    """The consumers this spec needs: one of each event and cron step."""
-    return {durable(step.name) for step in project.steps.values() if isinstance(step, EventStep | CronStep)}
+    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step. A step that changes its kind changes its stream."""
+    layout = Layout(project.nats.prefix)
+    return {
+        f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
+        for step in project.steps.values()
+        if isinstance(step, EventStep | CronStep)
+    }
 
 
 async def plan(
@@ -59,7 +64,7 @@ async def reconcile(
     """Create, update and remove until the broker fits the spec, and give what was done.
 
     `store`: the embedded server's folder, synced to disk when something was created there, so that a new stream survives a crash of the
-    machine; there is only one replica then. `keep`: names of the consumers that stay, `durables(project)` when not given.
+    machine; there is only one replica then. `keep`: the consumers that stay, `durables(project)` when not given.
     Raises `ReconcileFailed` when something can't be changed in place or the server refuses, `LogUnavailable`."""
     todo = await _compare(link, project, store is not None, keep)
     blocked = [str(difference) for difference, _ in todo if difference.action == "blocked"]
@@ -107,7 +112,7 @@ async def _compare(
         if stream in existing:
             infos, _ = await listed(link, stream, project.nats.prefix)
             for name in [info.name for info in infos]:
-                if name not in wanted:
+                if f"{stream}.{name}" not in wanted:
                     request: Request = (f"CONSUMER.DELETE.{stream}.{name}", {})
                     found.append(
                         (Difference("remove", f"consumer {name}", f"no step of stream {stream} needs it"), request)
