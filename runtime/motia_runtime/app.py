@@ -19,19 +19,20 @@ from motia_generator import generate
 from motia_generator.diagram import diagram
 from motia_generator.render import RenderError, render
 from motia_runtime.bind import bind
-from motia_runtime.broker import Broker, open_broker
+from motia_runtime.broker import Broker, join_broker, open_broker
 from motia_runtime.clock import SystemClock
-from motia_runtime.engine import Engine
+from motia_runtime.engine import Engine, Role
 from motia_runtime.http.app import build_app
 from motia_runtime.http.guard import App as ASGIApp
 from motia_runtime.http.guard import Hosts, Switch
 from motia_runtime.http.page import Page
 from motia_runtime.http.pages.pages import build_pages
-from motia_runtime.http.server import Server, serve
+from motia_runtime.http.server import Server
+from motia_runtime.http.server import bind as bind_server
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
 from motia_runtime.types import Types, load_types
-from motia_spec.model import Project
+from motia_spec.model import ApiStep, Project
 
 DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
 SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces theirs
@@ -39,6 +40,19 @@ SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces thei
 PagesMaker = Callable[[Project], Mapping[str, Page]]
 
 _log = logging.getLogger("motia.app")
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process does of an app, and how it stops."""
+
+    host: str
+    port: int
+    find_free: bool = False  # take the next free port when this one is taken
+    workbench: bool = False
+    role: Role = "all"
+    shared: bool = False  # a supervisor holds broker and port for several processes
+    grace: float = DRAIN  # seconds that what has begun may take once told to stop
+    notice: float = 0.0  # of these, seconds that work is still taken while /readyz says 503
 
 
 class Version(msgspec.Struct, frozen=True):
@@ -50,28 +64,39 @@ class Version(msgspec.Struct, frozen=True):
     asgi: ASGIApp
 
 
-def load_version(project: Project, log: Log, clock: Clock, *, pages: Mapping[str, Page] | None = None) -> Version:
+def load_version(
+    project: Project, log: Log, clock: Clock, *, pages: Mapping[str, Page] | None = None, role: Role = "all"
+) -> Version:
     """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop.
     Raises `bind.HandlerError`; then what ran before still runs as it was."""
     types = load_types(project, generate)
-    engine = Engine(project, bind(project), types, log, clock)
+    engine = Engine(project, bind(project), types, log, clock, role=role)
     asgi = build_app(
-        project, types, engine, ready=lambda: engine.running and log.connected(), pages={} if pages is None else pages
+        _without_routes(project) if role == "engine" else project,
+        types,
+        engine,
+        ready=lambda: engine.running and log.connected(),
+        pages={} if pages is None else pages,
     )
     return Version(project, types, engine, asgi)
+
+
+def _without_routes(project: Project) -> Project:
+    steps = {name: step for name, step in project.steps.items() if not isinstance(step, ApiStep)}
+    return msgspec.structs.replace(project, steps=steps)
 
 
 class App:
     """An app that serves: one broker, one HTTP server, one version at a time. Made by `run`."""
 
-    def __init__(self, broker: Broker, clock: Clock, make_pages: PagesMaker) -> None:
+    def __init__(self, broker: Broker, clock: Clock, place: Place, make_pages: PagesMaker) -> None:
         self.broker = broker
         self._clock = clock
+        self._place = place
         self._make_pages = make_pages
         self._version: Version | None = None
         self._switch: Switch | None = None
         self._server: Server | None = None
-        self._host = ""
 
     @property
     def version(self) -> Version:
@@ -89,17 +114,21 @@ class App:
         assert self._server is not None
         return self._server.asked_port if self._server.moved else None
 
-    async def start(self, project: Project, *, host: str, port: int, find_free: bool) -> None:
-        """Raises what `load_version` and `http.server.serve` raise; then nothing runs."""
+    async def start(self, project: Project) -> None:
+        """Raises what `load_version` and `http.server.bind` raise; then nothing runs."""
         version = await self._load(project)
-        self._host = host
+        place = self._place
         self._switch = Switch(version.asgi, self._hosts(project))
-        # listening comes before consuming: an app that can't serve shall not take events away from one that can
-        self._server = await serve(self._switch, host=host, port=port, find_free=find_free)
+        # The port comes before consuming: an app that can't serve shall not take events away from one that can. Answering comes after:
+        # what a request emits before a step's consumer is there for the first time would never reach that step.
+        self._server = bind_server(
+            self._switch, host=place.host, port=place.port, find_free=place.find_free, share=place.shared
+        )
         try:
             await version.engine.start()
+            await self._server.start()
         except BaseException:
-            await self._server.stop(0)
+            await asyncio.gather(self._server.stop(0), version.engine.stop(0))
             raise
         self._version = version
 
@@ -119,36 +148,33 @@ class App:
         if both != durables(project):
             await self.broker.fit(project)
 
-    async def stop(self, grace: float = DRAIN) -> None:
-        """Drain: accept nothing new, let what runs finish for `grace` seconds, give back the rest."""
+    async def stop(self) -> None:
+        """Drain: not ready at once; work is taken for `notice` seconds yet, so that who spreads requests has heard of it; what has begun may
+        finish within `grace` seconds, the rest is given back."""
         if self._version is None or self._server is None:
             return
-        self._version.engine.running = False  # not ready any more
-        await asyncio.gather(self._server.stop(grace), self._version.engine.stop(grace))
+        engine = self._version.engine
+        engine.running = False  # not ready any more
+        notice = min(self._place.notice, self._place.grace)
+        await asyncio.sleep(notice)
+        grace = self._place.grace - notice
+        await asyncio.gather(self._server.stop(grace), engine.stop(grace))
 
     def _hosts(self, project: Project) -> Hosts:
-        return Hosts(self._host, project.server.hosts, project.server.cors.origins if project.server.cors else ())
+        return Hosts(self._place.host, project.server.hosts, project.server.cors.origins if project.server.cors else ())
 
     async def _load(self, project: Project) -> Version:
-        pages = await asyncio.to_thread(self._make_pages, project)
-        return load_version(project, self.broker.log, self._clock, pages=pages)
+        pages = {} if self._place.role == "engine" else await asyncio.to_thread(self._make_pages, project)
+        return load_version(project, self.broker.log, self._clock, pages=pages, role=self._place.role)
 
 
 @asynccontextmanager
-async def run(
-    project: Project,
-    *,
-    host: str,
-    port: int,
-    find_free: bool,
-    workbench: bool,
-    environ: Mapping[str, str] | None = None,
-) -> AsyncIterator[App]:
-    """The app, serving, for as long as the block lasts; then drained. `workbench`: with its page (`motia dev`)."""
+async def run(project: Project, place: Place, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[App]:
+    """The app, serving, for as long as the block lasts; then drained."""
     clock = SystemClock()
-    async with open_broker(project, environ) as broker:
-        app = App(broker, clock, partial(make_pages, workbench=workbench))
-        await app.start(project, host=host, port=port, find_free=find_free)
+    async with (join_broker if place.shared else open_broker)(project, environ) as broker:
+        app = App(broker, clock, place, partial(make_pages, workbench=place.workbench))
+        await app.start(project)
         try:
             yield app
         finally:

@@ -48,21 +48,23 @@ class Broker(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
+async def hold_broker(project: Project, environ: Mapping[str, str] | None = None) -> AsyncIterator[str]:
+    """What there is one of for several processes of an app that `join_broker`: streams that fit the spec, and the embedded server for as long
+    as the block lasts. Gives how it is shown; no connection is kept. Raises what `open_broker` raises."""
+    async with _placed(project, environ) as place:
+        async with _connected(project, *place) as broker:
+            await broker.fit(project)
+            shown = broker.shown + (" (embedded)" if broker.embedded else "")
+        yield shown
+
+
+@asynccontextmanager
 async def open_broker(project: Project, environ: Mapping[str, str] | None = None) -> AsyncIterator[Broker]:
     """The broker of an app that runs, for as long as the block lasts: embedded, or where NATS_URL or the spec says; made to fit the spec.
 
     Raises `StoreBusy` when another process runs the embedded server, `StartFailed`, `NoServer`, `LogUnavailable` when the broker can't be
     reached, `Unsupported` when it is too old, `ReconcileFailed` when it can't be made to fit."""
-    environ = os.environ if environ is None else environ
-    async with contextlib.AsyncExitStack() as stack:
-        url = broker_url(project, environ)
-        if url == EMBEDDED:
-            server = await stack.enter_async_context(_embedded(project))
-            broker = await stack.enter_async_context(_connected(project, server.settings, True, server.store))
-        else:
-            broker = await stack.enter_async_context(
-                _connected(project, Settings.from_environ(url, environ), False, None)
-            )
+    async with _placed(project, environ) as place, _connected(project, *place) as broker:
         await broker.fit(project)
         yield broker
 
@@ -95,6 +97,20 @@ async def differences(project: Project) -> list[Difference]:
     """What the next start would change on the broker. Changes nothing."""
     async with join_broker(project) as broker:
         return await plan(broker.link, project, embedded=broker.embedded)
+
+
+@asynccontextmanager
+async def _placed(
+    project: Project, environ: Mapping[str, str] | None
+) -> AsyncIterator[tuple[Settings, bool, Path | None]]:
+    """How to reach the broker of an app that runs, whether it is embedded, and then its store."""
+    environ = os.environ if environ is None else environ
+    url = broker_url(project, environ)
+    if url == EMBEDDED:
+        async with _embedded(project) as server:
+            yield server.settings, True, server.store
+    else:
+        yield Settings.from_environ(url, environ), False, None
 
 
 @asynccontextmanager

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from motia_runtime.bind import BoundStep
 from motia_runtime.calls import Calls
@@ -35,11 +35,22 @@ from motia_spec.model import ApiStep, CronStep, EventStep, Project
 
 TOUCH = ACK_WAIT / 3  # seconds between signs of work on what is in hand
 
+Role: TypeAlias = Literal["all", "http", "engine"]  # api steps only; event and cron steps only
+
 
 class Engine:
     """Implements `runner.ApiRunner`. `start` and `stop` once each; api steps run in between."""
 
-    def __init__(self, project: Project, bound: Mapping[str, BoundStep], types: Types, log: Log, clock: Clock) -> None:
+    def __init__(
+        self,
+        project: Project,
+        bound: Mapping[str, BoundStep],
+        types: Types,
+        log: Log,
+        clock: Clock,
+        *,
+        role: Role = "all",
+    ) -> None:
         self._executor = Executor()
         self.state = StateStore(log, project, types)
         self.letters = DeadLetters(log)
@@ -50,6 +61,7 @@ class Engine:
         services = Services(log, clock, self.state, StreamStore(log, project, types), self._commits)
         self._runs = Runs(project, types, services, self._executor)
         self._workers: list[Worker] = []
+        self._elsewhere: list[EventWorker] = []  # not ours to run: their events wait for an engine that does
         self._toucher: asyncio.Task[None] | None = None
         self._calls = Calls(self._runs)
         self.running = False
@@ -61,8 +73,9 @@ class Engine:
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
             elif isinstance(step, EventStep) and step.topics:
-                self._workers.append(EventWorker(plan, step, self._runs, self._suspects))
-            elif isinstance(step, CronStep):
+                worker = EventWorker(plan, step, self._runs, self._suspects)
+                (self._elsewhere if role == "http" else self._workers).append(worker)
+            elif isinstance(step, CronStep) and role != "http":
                 self._workers.append(CronWorker(plan, step, self._runs))
 
     @property
@@ -77,6 +90,7 @@ class Engine:
     async def start(self) -> None:
         """Begin to consume. Raises `LogUnavailable`; then nothing is consumed."""
         try:
+            await asyncio.gather(*(worker.declare() for worker in self._elsewhere))
             await asyncio.gather(*(worker.start() for worker in self._workers))
         except BaseException:
             await self.stop(0)

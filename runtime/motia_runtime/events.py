@@ -19,7 +19,7 @@ from motia_runtime.deadletters import Story, letter_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
 from motia_runtime.plans import Planned
-from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record, TooLarge
+from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record, TooLarge
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
@@ -49,11 +49,16 @@ class EventWorker(Worker):
     async def start(self) -> None:
         for control in self._controls:
             await control.start()
+        self._consumer = await self._consume(self._limit + min(self._limit, PREFETCH))
+
+    async def declare(self) -> None:
+        """See that the step's consumer is there, and take nothing: what is emitted from now on waits for an engine. Raises `LogUnavailable`."""
+        consumer = await self._consume(0)
+        await consumer.stop()
+
+    async def _consume(self, credit: int) -> Consumer:
         subjects = [*(event_subject(t) for t in self.step.topics), retry_subject(self.step.name)]
-        credit = self._limit + min(self._limit, PREFETCH)
-        self._consumer = await self.runs.services.log.consume(
-            durable(self.step.name), subjects, self._deliver, credit=credit
-        )
+        return await self.runs.services.log.consume(durable(self.step.name), subjects, self._deliver, credit=credit)
 
     async def stop(self, grace: float) -> None:
         await super().stop(grace)

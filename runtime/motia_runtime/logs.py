@@ -32,6 +32,7 @@ __all__ = ["JsonFormatter", "Mask", "PeopleFormatter", "announce", "banner", "pr
 ROOT = "motia"
 SHORTEST_SECRET = 4  # characters; masking shorter ones would hide ordinary words and help to guess them
 DEEPEST = 16  # levels of a field's value that are shown
+ROLES = {"http": "http (api steps only)", "engine": "engine (event and cron steps only)"}
 STEP_WIDTH = 24  # columns at most; a longer name is shown whole and shifts its line
 
 _CREDENTIALS = re.compile(r"\b([a-zA-Z][a-zA-Z0-9+.-]*://)[^\s/@'\"<>]+@")
@@ -82,11 +83,12 @@ class Mask:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, then step, trace_id, attempt, error and the fields."""
+    """One JSON object a line: time (RFC 3339, UTC), level, logger, message, then worker, step, trace_id, attempt, error and the fields."""
 
-    def __init__(self, mask: Mask) -> None:
+    def __init__(self, mask: Mask, *, worker: int | None = None) -> None:
         super().__init__()
         self._mask = mask
+        self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -95,6 +97,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if self._worker is not None:
+            line["worker"] = self._worker
         context = _context(record)
         for name in ("step", "trace_id", "attempt"):
             if value := context.get(name):
@@ -109,8 +113,9 @@ class JsonFormatter(logging.Formatter):
 class PeopleFormatter(logging.Formatter):
     """`10:38:40.123 info  CreateOrder  4f2a91c0  order accepted  total=12.5`, in colour when asked."""
 
-    def __init__(self, mask: Mask, *, color: bool, steps: Iterable[str] = ()) -> None:
+    def __init__(self, mask: Mask, *, color: bool, steps: Iterable[str] = (), worker: int | None = None) -> None:
         super().__init__()
+        self._worker = "" if worker is None else f"[{worker}]"
         self._mask = mask
         self._color = color
         self._width = min(max((len(s) for s in steps), default=0), STEP_WIDTH)
@@ -120,6 +125,8 @@ class PeopleFormatter(logging.Formatter):
         context = _context(record)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
         head = [self._paint(clock, _TIME), self._paint(f"{level:<5}", color)]
+        if self._worker:
+            head.append(self._paint(self._worker, _KEY))
         if self._width:
             head.append(self._paint(f"{printable(str(context.get('step') or '')):<{self._width}}", _STEP))
         trace = str(context.get("trace_id") or "")[:8]
@@ -138,14 +145,22 @@ class PeopleFormatter(logging.Formatter):
         return f"\x1b[{code}m{text}\x1b[0m" if self._color and text.strip() else text
 
 
-def setup(project: Project | None, *, json: bool, level: int = logging.INFO, stream: IO[str] | None = None) -> Mask:
+def setup(
+    project: Project | None,
+    *,
+    json: bool,
+    level: int = logging.INFO,
+    stream: IO[str] | None = None,
+    worker: int | None = None,
+) -> Mask:
     """Send what is logged to `stream` (stderr for people, stdout for JSON), once: a second call replaces the first, as after a reload.
-    Returns the mask in use."""
+    `worker`: number of this process among several of the app, said in each line. Returns the mask in use."""
     mask = Mask() if project is None else Mask.of(project)
     out = stream or (sys.stdout if json else sys.stderr)
     handler = logging.StreamHandler(out)
     steps = () if project is None else project.steps
-    handler.setFormatter(JsonFormatter(mask) if json else PeopleFormatter(mask, color=wants_color(out), steps=steps))
+    people = PeopleFormatter(mask, color=wants_color(out), steps=steps, worker=worker)
+    handler.setFormatter(JsonFormatter(mask, worker=worker) if json else people)
     logging.raiseExceptions = False  # a closed stderr must not end a run
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -159,7 +174,15 @@ def setup(project: Project | None, *, json: bool, level: int = logging.INFO, str
 
 
 def banner(
-    project: Project, api_url: str, workbench_url: str | None, nats_url: str, took: float, *, color: bool = False
+    project: Project,
+    api_url: str,
+    workbench_url: str | None,
+    nats_url: str,
+    took: float,
+    *,
+    workers: int = 1,
+    role: str = "all",
+    color: bool = False,
 ) -> str:
     """What `motia dev` and `motia start` say once they serve. `took` is seconds from the command to here."""
     kinds: dict[str, int] = {}
@@ -173,6 +196,8 @@ def banner(
         ("Workbench", workbench_url),
         ("NATS", Mask().text(nats_url)),
         ("Steps", f"{count} ({counted})" if count else "0; add one under `steps:`"),
+        ("Role", ROLES.get(role)),
+        ("Workers", str(workers) if workers > 1 else None),
     ]
     bold, dim, off = ("\x1b[1m", "\x1b[2m", "\x1b[0m") if color else ("", "", "")
     lines = [f"{bold}{printable(project.name)}{off} {dim}ready in {took * 1000:.0f} ms{off}", ""]
@@ -180,7 +205,16 @@ def banner(
     return "\n".join(["", *lines, ""])
 
 
-def announce(project: Project, api_url: str, workbench_url: str | None, nats_url: str, took: float) -> None:
+def announce(
+    project: Project,
+    api_url: str,
+    workbench_url: str | None,
+    nats_url: str,
+    took: float,
+    *,
+    workers: int = 1,
+    role: str = "all",
+) -> None:
     """Say that the app serves, in the manner of `setup`: the banner on stdout, or as JSON one record "ready" with the same facts."""
     if any(isinstance(handler.formatter, JsonFormatter) for handler in logging.getLogger().handlers):
         facts = {
@@ -192,9 +226,14 @@ def announce(project: Project, api_url: str, workbench_url: str | None, nats_url
         }
         if workbench_url:
             facts["workbench"] = workbench_url
+        if role != "all":
+            facts["role"] = role
+        if workers > 1:
+            facts["workers"] = workers
         logging.getLogger(ROOT).info("ready", extra={"motia": {"fields": facts}})
     else:
-        text = banner(project, api_url, workbench_url, nats_url, took, color=wants_color(sys.stdout))
+        color = wants_color(sys.stdout)
+        text = banner(project, api_url, workbench_url, nats_url, took, workers=workers, role=role, color=color)
         print(text, flush=True)  # the one thing said that is no log line
 
 

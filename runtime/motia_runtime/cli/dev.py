@@ -34,7 +34,8 @@ def command(ctx: click.Context, port: int | None, host: str | None, verbose: boo
     level = logging.DEBUG if verbose else logging.INFO
     setup(None, json=False, level=level)
 
-    from motia_runtime.cli.serve import Workplace, run_dev, run_loop
+    from motia_runtime.cli.loop import run_loop
+    from motia_runtime.cli.serve import Workplace, run_dev
 
     workplace = Workplace(root, shared.env, level)
     ctx.exit(run_loop(run_dev(workplace, host=host, port=port, began=began)))

@@ -5,77 +5,38 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeVar
 
 import msgspec
 
 from motia_generator import generate, stubs
 from motia_generator.writer import write
-from motia_runtime.app import App, run
+from motia_runtime.app import App, Place, run
 from motia_runtime.bind import HandlerError
+from motia_runtime.cli.loop import until_told
 from motia_runtime.logs import announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
+from motia_runtime.tether import Tether
 from motia_runtime.watch import changes
 from motia_spec import compile_project
 from motia_spec.model import Project
 from motia_spec.render import render_text
 
-T = TypeVar("T")
-SAME_WORD = (
-    1.0  # seconds within which a repeated signal counts as the same: a process group gets one from several sides
-)
-
 _log = logging.getLogger("motia.app")
 
 
-def run_loop(work: Coroutine[Any, Any, T]) -> T:
-    """As `asyncio.run`, on uvloop where there is one: 10 to 40 % more throughput."""
-    if sys.platform == "win32":
-        return asyncio.run(work)
-    import uvloop
-
-    return uvloop.run(work)
-
-
-@asynccontextmanager
-async def _until_told() -> AsyncIterator[asyncio.Event]:
-    """An event that SIGTERM and SIGINT set; a second signal ends the process at once."""
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    first = 0.0
-
-    def tell(number: signal.Signals) -> None:
-        nonlocal first
-        if not told.is_set():
-            first = loop.time()
-        elif loop.time() - first > SAME_WORD:
-            _log.warning("stopped without waiting for what still runs")
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-        told.set()
-
-    signals = (signal.SIGTERM, signal.SIGINT)
-    for number in signals:
-        with suppress(NotImplementedError):  # Windows
-            loop.add_signal_handler(number, tell, number)
-    try:
-        yield told
-    finally:
-        for number in signals:
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(number)
-
-
-async def run_start(project: Project, *, host: str, port: int, began: float) -> None:
-    """Production: this version until told to stop. Raises what `app.run` raises."""
-    async with _until_told() as told, run(project, host=host, port=port, find_free=False, workbench=False) as app:
-        _announce(app, project, began, workbench=False)
+async def run_start(project: Project, place: Place, *, began: float, tether: Tether | None = None) -> None:
+    """Production: this version until told to stop, or until the supervisor at the other end of `tether` is gone. Raises what `app.run`
+    raises."""
+    async with until_told() as told, run(project, place) as app:
+        if tether is None:
+            _announce(app, project, place, began)
+        else:
+            settle_memory()
+            tether.ready()
+            _log.info("serving")
         await told.wait()
         _log.info("stopping: finishing what has begun")
     _log.info("stopped")
@@ -87,17 +48,14 @@ async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, b
     project = await asyncio.to_thread(workplace.prepare)
     if project is None:
         return 1
-    async with (
-        _until_told() as told,
-        run(
-            project,
-            host=host or project.server.host,
-            port=project.server.port if port is None else port,
-            find_free=True,
-            workbench=True,
-        ) as app,
-    ):
-        _announce(app, project, began, workbench=True)
+    place = Place(
+        host=host or project.server.host,
+        port=project.server.port if port is None else port,
+        find_free=True,
+        workbench=True,
+    )
+    async with until_told() as told, run(project, place) as app:
+        _announce(app, project, place, began)
         async with asyncio.TaskGroup() as tasks:  # a watcher that fails ends the app aloud
             watcher = tasks.create_task(_watch(app, workplace, told))
             await told.wait()
@@ -158,14 +116,15 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
-def _announce(app: App, project: Project, began: float, *, workbench: bool) -> None:
+def _announce(app: App, project: Project, place: Place, began: float) -> None:
     if app.taken_port is not None:
         _log.warning("port %s is taken; listening on %s instead", app.taken_port, app.url)
     settle_memory()
     announce(
         project,
         app.url,
-        f"{app.url}/__workbench" if workbench else None,
+        f"{app.url}/__workbench" if place.workbench else None,
         app.broker.shown + (" (embedded)" if app.broker.embedded else ""),
         time.perf_counter() - began,
+        role=place.role,
     )

@@ -3,27 +3,74 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import project_options, settings
+
+if TYPE_CHECKING:
+    from motia_runtime.engine import Role
+
+MOST = 256  # workers
 
 
 @click.command("start")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: server.port of the spec]")
 @click.option("--host", help="Address to listen on.  [default: server.host of the spec, 127.0.0.1]")
 @click.option("--nats", "url", metavar="URL", help="The broker, rather than nats.url of the spec.")
+@click.option(
+    "--workers", type=click.IntRange(1, MOST), default=1, show_default=True, help="Processes that share the port."
+)
+@click.option(
+    "--role", type=click.Choice(["all", "http", "engine"]), default="all", show_default=True,
+    help="http: api steps only; engine: event and cron steps only.",
+)  # fmt: skip
+@click.option(
+    "--grace", type=click.FloatRange(0, 3600), metavar="SECONDS", default=25, show_default=True,
+    help="How long what has begun may take after SIGTERM.",
+)  # fmt: skip
+@click.option(
+    "--notice", type=click.FloatRange(0, 600), metavar="SECONDS", default=0, show_default=True,
+    help="How much of the grace to go on working with /readyz at 503, for a load balancer to hear of it.",
+)  # fmt: skip
 @click.option("--logs", "form", type=click.Choice(["json", "text"]), default="json", show_default=True)
 @click.option("--verbose", "-v", is_flag=True, help="Log debug lines.")
+@click.option("--worker", type=int, hidden=True)  # set by the supervisor: number of this process
+@click.option("--tether", "line", type=int, hidden=True)  # and the file descriptor of the line to it
 @project_options
 @click.pass_context
-def command(ctx: click.Context, port: int | None, host: str | None, url: str | None, form: str, verbose: bool) -> None:
+def command(
+    ctx: click.Context,
+    port: int | None,
+    host: str | None,
+    url: str | None,
+    workers: int,
+    role: Role,
+    grace: float,
+    notice: float,
+    form: str,
+    verbose: bool,
+    worker: int | None,
+    line: int | None,
+) -> None:
     """Run the app in production.
 
     No reload, no .env, JSON logs. SIGTERM drains: what has begun is finished, what waits is given back.
     """
     began = time.perf_counter()
+    if workers > 1 and sys.platform != "linux":
+        raise click.UsageError(
+            f"--workers {workers} needs Linux, whose kernel spreads connections over processes that share a port; "
+            "start one with --role http and as many as you like with --role engine, each with a --port of its own"
+        )
+    tether = None
+    if line is not None:
+        from motia_runtime.tether import Tether
+
+        tether = Tether(line, grace=grace)
 
     import msgspec
 
@@ -33,15 +80,25 @@ def command(ctx: click.Context, port: int | None, host: str | None, url: str | N
     project = load(ctx, handlers=True, dotenv=False)
     if url is not None:
         project = msgspec.structs.replace(project, nats=msgspec.structs.replace(project.nats, url=url))
-    setup(project, json=form == "json", level=logging.DEBUG if verbose else logging.INFO)
+    setup(project, json=form == "json", level=logging.DEBUG if verbose else logging.INFO, worker=worker)
+    host = project.server.host if host is None else host
+    port = project.server.port if port is None else port
 
-    from motia_runtime.cli.serve import run_loop, run_start
+    from motia_runtime.cli.loop import run_loop
 
-    run_loop(
-        run_start(
-            project,
-            host=project.server.host if host is None else host,
-            port=project.server.port if port is None else port,
-            began=began,
-        )
-    )
+    if workers > 1:
+        from motia_runtime.cli.workers import run_workers
+
+        options = ["--role", role, "--grace", str(grace), "--notice", str(notice), "--logs", form]
+        options += [*(["--nats", url] if url is not None else []), *(["--verbose"] if verbose else [])]
+        options += ["--project", str(project.root)]
+        if (overlay := settings(ctx).env) is not None:
+            options += ["--env", overlay]
+        clean = run_loop(run_workers(project, options, workers, host, port, role=role, grace=grace, began=began))
+        ctx.exit(0 if clean else 1)
+
+    from motia_runtime.app import Place
+    from motia_runtime.cli.serve import run_start
+
+    place = Place(host=host, port=port, role=role, shared=tether is not None, grace=grace, notice=notice)
+    run_loop(run_start(project, place, began=began, tether=tether))

@@ -27,10 +27,11 @@ class CannotListen(OSError):
     """The address can't be listened on: it is not one of this machine, or the port needs more rights."""
 
 
-def listen(host: str, port: int, *, find_free: bool) -> list[socket.socket]:
+def listen(host: str, port: int, *, find_free: bool, share: bool = False) -> list[socket.socket]:
     """Sockets on `port` (0: any free one) of every address that `host` means; loopback names mean IPv4 and IPv6.
 
-    `find_free`: when the port is taken, the next free one. Raises `PortTaken`, `CannotListen`.
+    `find_free`: when the port is taken, the next free one. `share`: other processes of this user may share the port, and the kernel spreads
+    connections over those that listen; the sockets are bound and don't listen yet. Raises `PortTaken`, `CannotListen`.
     """
     candidates = [port]
     if find_free and port:
@@ -39,7 +40,7 @@ def listen(host: str, port: int, *, find_free: bool) -> list[socket.socket]:
     taken: OSError | None = None
     for candidate in candidates:
         try:
-            return _bind_all(host, candidate)
+            return _bind_all(host, candidate, share)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise CannotListen(
@@ -49,12 +50,28 @@ def listen(host: str, port: int, *, find_free: bool) -> list[socket.socket]:
     raise PortTaken(host, port, holder_of(port)) from taken
 
 
-def _bind_all(host: str, port: int) -> list[socket.socket]:
+def reserve(host: str, port: int) -> list[socket.socket]:
+    """As `listen` with `share`, for who takes no connections and keeps the port for processes that will. Raises `PortTaken` also when others
+    share the port already: they are another app, or this one, started twice."""
+    alone = listen(host, port, find_free=False)
+    chosen: int = alone[0].getsockname()[1]
+    for sock in alone:
+        sock.close()
+    return listen(host, chosen, find_free=False, share=True)
+
+
+def shown_url(host: str, port: int) -> str:
+    """Where a server that listens on `host` is asked from this machine."""
+    host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(host, host)  # noqa: S104  # names, not bound to
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def _bind_all(host: str, port: int, share: bool) -> list[socket.socket]:
     if host in LOOPBACK_NAMES:
         for _ in range(10 if port == 0 else 1):
-            first = _bind(socket.AF_INET, "127.0.0.1", port)
+            first = _bind(socket.AF_INET, "127.0.0.1", port, share)
             try:
-                second = _bind(socket.AF_INET6, "::1", first.getsockname()[1])
+                second = _bind(socket.AF_INET6, "::1", first.getsockname()[1], share)
             except OSError as error:
                 # Without IPv6 there is nothing to listen on; a port taken there only would answer some of our clients.
                 if error.errno != errno.EADDRINUSE:
@@ -71,7 +88,7 @@ def _bind_all(host: str, port: int) -> list[socket.socket]:
     try:
         for family, _, _, _, address in dict.fromkeys(found):
             chosen = sockets[0].getsockname()[1] if sockets else port
-            sockets.append(_bind(family, str(address[0]), chosen))
+            sockets.append(_bind(family, str(address[0]), chosen, share))
     except OSError:
         for sock in sockets:
             sock.close()
@@ -79,15 +96,18 @@ def _bind_all(host: str, port: int) -> list[socket.socket]:
     return sockets
 
 
-def _bind(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _bind(family: socket.AddressFamily, address: str, port: int, share: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if os.name == "posix":  # elsewhere the option lets two programs share a port
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if address == "::" else 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind((address, port))
-        sock.listen(2048)
+        if not share:
+            sock.listen(2048)
         sock.setblocking(False)
     except BaseException:
         sock.close()

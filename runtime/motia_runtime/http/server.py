@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.config import Config
 
-from motia_runtime.http.listen import CannotListen, PortTaken, listen
+from motia_runtime.http.listen import CannotListen, PortTaken, listen, shown_url
 from motia_runtime.http.protocol import Connection
 from motia_runtime.http.shared import Limits, State
 
@@ -21,7 +21,7 @@ log = logging.getLogger("motia.http")
 
 
 class Server:
-    """Answers from when `serve` returns it until `stop`."""
+    """Has its port from the beginning; answers from `start` until `stop`."""
 
     def __init__(self, app: Any, host: str, asked_port: int, sockets: list[socket.socket], limits: Limits) -> None:
         self.host = host
@@ -51,14 +51,14 @@ class Server:
 
     @property
     def url(self) -> str:
-        host = {"0.0.0.0": "localhost", "::": "localhost", "127.0.0.1": "localhost"}.get(self.host, self.host)  # noqa: S104  # names, not bound to
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return shown_url(self.host, self.port)
 
     @property
     def connections(self) -> int:
         return len(self._state.connections)
 
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Take connections, also those that have waited since the port was taken."""
         loop = asyncio.get_running_loop()
         self._config.load()
         self._state.tick(time.time())
@@ -92,6 +92,9 @@ class Server:
         state.draining = True
         for server in self._servers:
             server.close()
+        if not self._servers:
+            for sock in self._sockets:
+                sock.close()
         for connection in list(state.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
@@ -111,16 +114,24 @@ class Server:
         return len(cut)
 
 
+def bind(
+    app: Any, *, host: str, port: int, find_free: bool = False, share: bool = False, limits: Limits | None = None
+) -> Server:
+    """A server that has its port and answers nobody yet: clients wait until `Server.start`. `find_free`: when the port is taken use the next
+    free one (then `Server.moved`). `share`: other processes serve the same port; clients go to those that have started.
+    Raises `PortTaken`, `CannotListen`."""
+    return Server(app, host, port, listen(host, port, find_free=find_free, share=share), limits or Limits())
+
+
 async def serve(app: Any, *, host: str, port: int, find_free: bool = False, limits: Limits | None = None) -> Server:
-    """Listen and answer with the ASGI application `app`, until `Server.stop`. `find_free`: when the port is taken use the next free one
-    (then `Server.moved`). Raises `PortTaken`, `CannotListen`."""
-    server = Server(app, host, port, listen(host, port, find_free=find_free), limits or Limits())
+    """Listen and answer with the ASGI application `app`, until `Server.stop`. Parameters and errors as of `bind`."""
+    server = bind(app, host=host, port=port, find_free=find_free, limits=limits)
     try:
-        await server._start()
+        await server.start()
     except BaseException:
         await server.stop(0)
         raise
     return server
 
 
-__all__ = ["CannotListen", "Limits", "PortTaken", "Server", "serve"]
+__all__ = ["CannotListen", "Limits", "PortTaken", "Server", "bind", "serve"]
