@@ -35,7 +35,8 @@ class Executor:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="motia-step")
-        self._watchdog = Watchdog(asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self._watchdog = Watchdog(self._loop)
 
     async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
         """The function's result. Raises what it raises, or `HandlerTimeout`."""
@@ -52,10 +53,10 @@ class Executor:
             if not task.cancelling():  # it awaited something that was cancelled
                 raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
             raise
-        except SystemExit as problem:
-            raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
-        except KeyboardInterrupt as problem:
-            raise HandlerExited("the handler raised KeyboardInterrupt") from problem
+        except BaseException as problem:
+            if isinstance(problem, Exception) or asyncio.current_task(self._loop) is not task:
+                raise  # the latter: nobody drives this any more, and it is being closed
+            raise exited(problem) from problem
         finally:
             self._watchdog.forget(task)
 
@@ -71,10 +72,12 @@ class Executor:
             started.append(threading.get_ident())
             try:
                 return function(*args, sync_ctx)
-            except SystemExit as problem:
-                raise HandlerExited(f"the handler called sys.exit({problem.code!r})") from problem
-            except KeyboardInterrupt as problem:
-                raise HandlerExited("the handler raised KeyboardInterrupt") from problem
+            except StopIteration as problem:  # no future can hold one
+                raise RuntimeError("the handler raised StopIteration") from problem
+            except BaseException as problem:
+                if isinstance(problem, Exception):
+                    raise
+                raise exited(problem) from problem
             finally:
                 finished.set()
 
@@ -150,6 +153,13 @@ class Watchdog:
             if watch is not None and blocked > watch[1]:
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
+
+
+def exited(problem: BaseException) -> HandlerExited:
+    """What is said of a handler that raised something which is no `Exception`. The class is the user's own, so its name is all we take from it."""
+    if isinstance(problem, SystemExit):
+        return HandlerExited(f"the handler called sys.exit({problem.code!r})")
+    return HandlerExited(f"the handler raised {type(problem).__name__}, which is no Exception")
 
 
 def interrupt(thread: int) -> None:

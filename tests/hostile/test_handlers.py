@@ -25,6 +25,9 @@ class Silent(Exception):
     def __str__(self):
         raise RuntimeError("no text")
 
+class Bare(BaseException):
+    pass
+
 def misbehave(how, ctx):
     if how == "silent": raise Silent
     if how == "surrogate": raise ValueError("\\ud800")
@@ -32,6 +35,10 @@ def misbehave(how, ctx):
     if how == "exit": raise SystemExit(3)
     if how == "interrupt": raise KeyboardInterrupt
     if how == "cancelled": raise asyncio.CancelledError
+    if how == "closed": raise GeneratorExit
+    if how == "bare": raise Bare("own")
+    if how == "group": raise BaseExceptionGroup("all", [SystemExit(3), ValueError()])
+    if how == "stop": next(iter(()))
     ctx.logger.info("\\ud800", text="\\ud800", nested=["\\ud800"], number=10**30, silent=Silent())
 
 async def handler(data, ctx):
@@ -50,12 +57,18 @@ FAILING = {
     "exit": "HandlerExited",
     "interrupt": "HandlerExited",
     "cancelled": "HandlerExited",
+    "closed": "HandlerExited",
+    "bare": "HandlerExited",
+    "group": "HandlerExited",
+    "stop": "RuntimeError",
 }
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["async", "plain"])
 @pytest.mark.parametrize(("how", "error"), FAILING.items())
-async def test_a_run_fails_with_its_own_reason(how: str, error: str, tmp_path: Path) -> None:
-    async with run_app(write_project(tmp_path, SPEC, work=WORK, call=CALL), environ={}) as app:
+async def test_a_run_fails_with_its_own_reason(how: str, error: str, plain: bool, tmp_path: Path) -> None:
+    work, call = (text.replace("async def", "def") if plain else text for text in (WORK, CALL))
+    async with run_app(write_project(tmp_path, SPEC, work=work, call=call), environ={}) as app:
         trace = await app.emit("t", how)
         await app.settle()
         [letter] = await app.dead_letters("Work")
@@ -66,6 +79,7 @@ async def test_a_run_fails_with_its_own_reason(how: str, error: str, tmp_path: P
             while not (runs := await app.runs(trace)):
                 await asyncio.sleep(0.01)
         assert [run.error.type for run in runs if run.error] == [error]
+        assert (await app.request("POST", "/call", json="log")).status == 204, "the app lives"
 
 
 async def test_what_can_not_be_logged_fails_no_run_and_loses_no_record(tmp_path: Path) -> None:
