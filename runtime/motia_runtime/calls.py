@@ -37,6 +37,8 @@ class Calls:
         plan, chain = self._steps[step.name]
         runs = self._runs
         claim: Claim | None = None
+        executor = runs.executor
+        watchdog = executor.watchdog
         conflicts = 0
         self.under_way += 1
         try:
@@ -44,7 +46,17 @@ class Calls:
                 attempt = runs.begin(plan, trace, request, claim)
                 attempt.conflicts = conflicts
                 try:
-                    answer = finish(await runs.executor.run(chain, (request,), attempt.ctx, step.timeout))
+                    if not chain.is_async:
+                        result = await executor.run(chain, (request,), attempt.ctx, step.timeout)
+                    else:  # as `Executor.run`, without its coroutine
+                        task = watchdog.watch(step.timeout)
+                        try:
+                            result = await chain.function(request, attempt.ctx)
+                        except BaseException as problem:
+                            watchdog.explain(problem, task, step.timeout)
+                        finally:
+                            watchdog.forget(task)
+                    answer = finish(result)
                     if attempt.has_effects:
                         await attempt.commit()
                 except Conflict as problem:

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NoReturn
 
 from motia_runtime.bind import Bound
 from motia_runtime.context import Context, SyncContext
@@ -20,6 +20,10 @@ from motia_runtime.context import Context, SyncContext
 THREADS = 64  # plain functions that run at once in a process
 PULSE = 0.25  # seconds between signs of life of the loop
 PRECISE = 5.0  # seconds; a longer timeout may be late by PULSE
+    asyncio.CancelledError,
+    SystemExit,
+    KeyboardInterrupt,
+)  # what may come out of a handler besides `Exception`
 
 
 class HandlerTimeout(TimeoutError):
@@ -35,30 +39,19 @@ class Executor:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="motia-step")
-        self._loop = asyncio.get_running_loop()
-        self._watchdog = Watchdog(self._loop)
+        self.watchdog = Watchdog(asyncio.get_running_loop())
 
     async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
         """The function's result. Raises what it raises, or `HandlerTimeout`."""
         if not bound.is_async:
             return await self.run_in_thread(bound.function, args, ctx, timeout)
-        task = asyncio.current_task()
-        assert task is not None
-        self._watchdog.watch(task, timeout)
+        task = self.watchdog.watch(timeout)
         try:
             return await bound.function(*args, ctx)
-        except asyncio.CancelledError:
-            if self._watchdog.expired(task) and task.uncancel() == 0:
-                raise HandlerTimeout(f"no result after {timeout:g} s") from None
-            if not task.cancelling():  # it awaited something that was cancelled
-                raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
-            raise
         except BaseException as problem:
-            if isinstance(problem, Exception) or asyncio.current_task(self._loop) is not task:
-                raise  # the latter: nobody drives this any more, and it is being closed
-            raise exited(problem) from problem
+            self.watchdog.explain(problem, task, timeout)
         finally:
-            self._watchdog.forget(task)
+            self.watchdog.forget(task)
 
     async def run_in_thread(
         self, function: Callable[..., Any], args: tuple[Any, ...], ctx: Context, timeout: float
@@ -92,7 +85,7 @@ class Executor:
         raise HandlerTimeout(f"no result after {timeout:g} s")
 
     def close(self) -> None:
-        self._watchdog.stop()
+        self.watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -113,13 +106,27 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
         self._thread.start()
 
-    def watch(self, task: asyncio.Task[Any], timeout: float) -> None:
-        watch = self._watched[task] = (self._loop.time() + timeout, timeout)
+    def watch(self, timeout: float) -> asyncio.Task[Any]:
+        """Begin to watch the current task, which is returned, until `forget`."""
+        loop = self._loop
+        task = asyncio.current_task(loop)
+        assert task is not None
+        watch = self._watched[task] = (loop.time() + timeout, timeout)
         if timeout < PRECISE:
-            self._loop.call_at(watch[0], self._expire, task, watch)
+            loop.call_at(watch[0], self._expire, task, watch)
+        return task
 
-    def expired(self, task: asyncio.Task[Any]) -> bool:
-        return task in self._expired
+    def explain(self, problem: BaseException, task: asyncio.Task[Any], timeout: float) -> NoReturn:
+        """Raise what has come out of a handler, as what it means: all that is no `Exception` as one, unless it is somebody else's
+        who cancels the task, or closes it when nobody drives it any more."""
+        if isinstance(problem, asyncio.CancelledError):
+            if task in self._expired and task.uncancel() == 0:
+                raise HandlerTimeout(f"no result after {timeout:g} s") from None
+            if not task.cancelling():  # it awaited something that was cancelled
+                raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
+        elif not isinstance(problem, Exception) and asyncio.current_task(self._loop) is task:
+            raise exited(problem) from problem
+        raise problem
 
     def forget(self, task: asyncio.Task[Any]) -> None:
         del self._watched[task]

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-import random
+import os
 import re
 
 from motia_runtime.runner import TraceContext
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 
-# trace ids need to be unique, not secret: this is 20 times cheaper than asking the kernel for each
-_random = random.Random(random.SystemRandom().getrandbits(256))  # noqa: S311  # not a secret
+AT_ONCE = 256  # ids asked of the kernel at a time: for each alone it costs twice as much
+
+
+class _Ids:
+    """Random ids of `size` hex digits, never all zeros, which the standard keeps for "none"."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._find = re.compile(rf"(?!0{{{size}}}).{{{size}}}").findall
+        self._ready: list[str] = []
+        if hasattr(os, "register_at_fork"):  # a child must not give out its parent's
+            os.register_at_fork(after_in_child=self._ready.clear)
+
+    def new(self) -> str:
+        try:
+            return self._ready.pop()
+        except IndexError:
+            self._ready.extend(self._find(os.urandom(AT_ONCE * self._size // 2).hex()))
+            return self.new()
+
+
+_traces = _Ids(32)
+new_span_id = _Ids(16).new
 
 
 def new_trace() -> TraceContext:
-    return TraceContext(f"{_random.getrandbits(128) or 1:032x}")
-
-
-def new_span_id() -> str:
-    return f"{_random.getrandbits(64) or 1:016x}"
+    return TraceContext(_traces.new())
 
 
 def parse(traceparent: str | None) -> TraceContext | None:

@@ -35,10 +35,13 @@ class Finisher:
         declared = sorted(status for status in step.responses if 200 <= status < 300)
         self._status = declared[0] if declared else 200
         self._status_of_none = self._status if declared else 204
+        self._plain = self._status not in codecs and self._status not in WITHOUT_BODY
 
     def __call__(self, result: Any) -> Answer:
         """Raises `ValidationFailed` for a body that does not fit its declared schema, `InvalidHeader`, ValueError for an impossible status,
         TypeError for a value that JSON can't hold."""
+        if self._plain and type(result) is dict and "status" not in result:
+            return Answer(self._status, JSON, _encode(result))  # most of all answers
         headers: Mapping[str, Any] | None = None
         if isinstance(result, Response):
             status, headers, body = result.status, result.headers, result.body
