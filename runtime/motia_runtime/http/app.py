@@ -13,7 +13,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
-from motia_runtime.http.guard import send_answer
+from motia_runtime.http.guard import Serve, send_answer
 from motia_runtime.http.page import Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
@@ -49,6 +49,15 @@ class Application(Litestar):
             exception_handlers={HTTPException: _http_problem, Exception: _failure},
         )
         self.steps = steps
+
+    def find_step(self, method: str, raw_path: bytes) -> tuple[Serve, list[str]] | None:
+        """What serves a request that a step answers; None for any other."""
+        try:
+            found = self.steps.find(raw_path)
+        except Refused:
+            return None
+        endpoint = None if found is None else found[0].step(method)
+        return None if found is None or endpoint is None else (endpoint.serve, found[1])
 
     # Not `async def`, which would be one more coroutine per request: it returns one.
     def __call__(  # pyright: ignore[reportIncompatibleMethodOverride]  # a coroutine all the same

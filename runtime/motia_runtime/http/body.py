@@ -27,11 +27,10 @@ class ClientGone(Exception):  # reads as the fact it states
     """The client closed the connection before its request was complete: nobody to answer."""
 
 
-async def read_body(receive: Callable[[], Awaitable[dict[str, Any]]], headers: dict[str, str], limit: int) -> bytes:
-    """The whole body. Raises `Refused` (413) as soon as it exceeds `limit` bytes, `ClientGone`."""
-    length = headers.get("content-length")
+async def read_body(receive: Callable[[], Awaitable[dict[str, Any]]], length: bytes | None, limit: int) -> bytes:
+    """The whole body; `length` is its Content-Length. Raises `Refused` (413) as soon as it exceeds `limit` bytes, `ClientGone`."""
     if length is not None and int(length) > limit:
-        raise _too_large(limit)
+        raise too_large(limit)
     chunks: list[bytes] = []
     size = 0
     while True:
@@ -41,25 +40,23 @@ async def read_body(receive: Callable[[], Awaitable[dict[str, Any]]], headers: d
         chunk = message.get("body", b"")
         size += len(chunk)
         if size > limit:
-            raise _too_large(limit)
+            raise too_large(limit)
         if not message.get("more_body", False):
             return b"".join((*chunks, chunk)) if chunks else chunk
         chunks.append(chunk)
 
 
-def _too_large(limit: int) -> Refused:
+def too_large(limit: int) -> Refused:
     return Refused(413, f"A body may have {limit:,} bytes here.")
 
 
-def decode_body(raw: bytes, headers: dict[str, str], codec: Codec | None) -> Any:
-    """The value a handler gets as `request.body`; None when empty or binary. With a `codec` the body has to be JSON that fits.
+def decode_body(raw: bytes, content_type: str | None, coding: str | None, codec: Codec | None) -> Any:
+    """The value a handler gets as `request.body`; None when empty or binary. `coding` is the Content-Encoding. With a `codec` the body has to be JSON that fits.
 
     Raises `Refused`: 400 for what is malformed or does not fit, 415 for another media type, character set or content coding.
     """
-    coding = headers.get("content-encoding")
     if coding is not None and coding.lower() != "identity":
         raise Refused(415, f"The content coding {coding!r} is not read here; send the body as it is.")
-    content_type = headers.get("content-type")
     if codec is not None:
         if not raw:
             raise from_faults(ValidationFailed("body", [Fault("", "required", "a body is required")]), "body")

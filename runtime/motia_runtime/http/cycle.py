@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from motia_runtime.http.guard import DIRECT
+from motia_runtime.runner import Answer
 
 if TYPE_CHECKING:
     from motia_runtime.http.protocol import Connection
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 BUFFERED_BODY = 64 * 1024  # bytes of a request's body held before the socket is no longer read
 BODILESS = frozenset({204, 304})
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAST = b"connection: close\r\n\r\n"
 
 log = logging.getLogger("motia.http")
 
@@ -34,21 +37,48 @@ class Cycle:
         "_expects_continue",
         "_head",
         "_remaining",
+        "_scope",
         "_waiter",
         "complete",
         "connection",
         "disconnected",
+        "headers",
+        "host",
         "keep_alive",
+        "leave",
+        "method",
         "more_body",
-        "scope",
+        "noted",
+        "path",
+        "query",
+        "raw_path",
         "started",
         "task",
+        "version",
     )
 
-    def __init__(self, connection: Connection, scope: dict[str, Any], keep_alive: bool, expects_continue: bool) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        method: str,
+        version: str,
+        path: str,
+        raw_path: bytes,
+        query: bytes,
+        keep_alive: bool,
+        expects_continue: bool,
+    ) -> None:
         self.connection = connection
-        self.scope = scope
-        scope[DIRECT] = self.answer
+        self.method = method
+        self.version = version  # "1.1" or "1.0"
+        self.path = path
+        self.raw_path = raw_path
+        self.query = query
+        self.headers = connection.headers
+        self.noted = connection.noted
+        self.host: bytes = connection.host or b""
+        self.leave: Callable[[], None] | None = None  # to be called at the end
+        self._scope: dict[str, Any] | None = None
         self.keep_alive = keep_alive
         self.task: asyncio.Task[None] | None = None
         self.disconnected = False  # nobody listens any more: gone, or already told what is wrong
@@ -63,6 +93,29 @@ class Cycle:
         self._head: tuple[int, list[tuple[bytes, bytes]]] | None = None
         self._chunked = False
         self._remaining: int | None = 0  # bytes of the response's body still to come; None: until the connection closes
+
+    @property
+    def scope(self) -> dict[str, Any]:
+        """As ASGI has the request."""
+        found = self._scope
+        if found is None:
+            connection = self.connection
+            found = self._scope = {
+                "type": "http",
+                "asgi": {"version": "3.0", "spec_version": "2.3"},
+                "http_version": self.version,
+                "server": connection.server,
+                "client": connection.client,
+                "scheme": connection.scheme,
+                "root_path": "",
+                "method": self.method,
+                "path": self.path,
+                "raw_path": self.raw_path,
+                "query_string": self.query,
+                "headers": self.headers,
+                "state": {},
+            }
+        return found
 
     # What the connection calls
 
@@ -91,20 +144,75 @@ class Cycle:
 
     async def run(self, app: Any) -> None:
         """Run the application to its end. Whatever it does wrong ends in a 500 or, when too late for that, in a closed connection."""
+        scope = self.scope
+        scope[DIRECT] = self.answer
         try:
-            await app(self.scope, self.receive, self.send)
+            await app(scope, self.receive, self.send)
             if not self.complete and not self.disconnected:
-                log.error("the application returned without answering %s", self.scope["path"])
+                log.error("the application returned without answering %s", self.path)
                 self._fail()
-        except asyncio.CancelledError:
-            self.connection.abort()
-            raise
-        except Exception:
-            log.exception("unhandled error while answering %s", self.scope["path"])
-            self._fail()
+        except BaseException as error:
+            if not self.failed(error):
+                raise
         finally:
-            self.scope.pop(DIRECT, None)  # a reference cycle otherwise
-            self.connection.state.tasks.discard(self.task)
+            scope.pop(DIRECT, None)  # a reference cycle otherwise
+            self.end()
+
+    # What serves it calls, besides `receive`
+
+    def failed(self, error: BaseException) -> bool:
+        """See to what nobody else has caught. False: it is to be raised on."""
+        if isinstance(error, Exception):
+            log.error("unhandled error while answering %s", self.path, exc_info=error)
+            self._fail()
+            return True
+        self.connection.abort()
+        return False
+
+    def end(self) -> None:
+        """The task is at its end."""
+        self.connection.tasks.discard(self.task)
+        if self.leave is not None:
+            self.leave()
+
+    def body_at_hand(self, limit: int) -> bytes | None:
+        """The body, when all of it is there and no larger than that many bytes; else it is to be received."""
+        if self.more_body or self.disconnected or self._buffered > limit:
+            return None
+        chunks, self._chunks = self._chunks, []
+        self._buffered = 0
+        self._delivered = True
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def reply(self, answer: Answer, lines: bytes) -> None:
+        """The whole response, when a client is slow after it has read earlier ones."""
+        while not self.reply_now(answer, lines):
+            await self.connection.flow.drain()
+
+    def reply_now(self, answer: Answer, lines: bytes) -> bool:
+        """The whole response; `lines` are further headers. False: not now, the client has to read first."""
+        if self.disconnected:
+            return True
+        connection = self.connection
+        if connection.flow.write_paused:
+            return False
+        status, body = answer.status, answer.body
+        head = connection.state.answer_head(status, answer.headers)
+        self.started = True
+        if self.more_body:
+            self.keep_alive = False  # what is left of the request is not read
+        if status in BODILESS:
+            data = head + lines + (b"\r\n" if self.keep_alive else LAST)
+        elif not self.keep_alive or self.method == "HEAD":
+            end = b"\r\n" if self.keep_alive else LAST
+            sent = b"" if self.method == "HEAD" else body
+            data = b"%b%bcontent-length: %d\r\n%b%b" % (head, lines, len(body), end, sent)
+        else:
+            data = b"%b%bcontent-length: %d\r\n\r\n%b" % (head, lines, len(body), body)
+        connection.transport.write(data)
+        self.complete = True
+        connection.answered(self)
+        return True
 
     def _fail(self) -> None:
         if self.started or self.complete or self.disconnected:
@@ -167,7 +275,7 @@ class Cycle:
         parts: list[bytes] = []
         if not self.started:
             parts.append(self._render_head(len(body), more))
-        if self.scope["method"] == "HEAD":
+        if self.method == "HEAD":
             pass
         elif self._chunked:
             if body:
@@ -212,7 +320,7 @@ class Cycle:
                 self._remaining = length
                 parts.append(b"content-length: %d\r\n" % length)
                 lines += 1
-            elif self.scope["http_version"] == "1.1":
+            elif self.version == "1.1":
                 self._chunked = True
                 parts.append(b"transfer-encoding: chunked\r\n")
                 lines += 1

@@ -12,14 +12,15 @@ from motia_runtime.handler import Problem, Request, ValidationFailed
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
 from motia_runtime.http.cors import CorsPolicy
-from motia_runtime.http.guard import DIRECT, Receive, Scope, Send, send_answer
+from motia_runtime.http.exchange import Asgi, Exchange
+from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
+from motia_runtime.http.shared import render
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.runner import Answer, ApiRunner, TraceContext
+from motia_runtime.runner import Answer, ApiRunner
 from motia_spec.model import ApiStep, Schema
 
-READ_HERE = frozenset({b"traceparent", b"content-length", b"transfer-encoding"})
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
 
 log = logging.getLogger("motia.http")
@@ -52,7 +53,6 @@ class WireRequest(Request[Any, Any, Any]):
         path_params: Any,
         query_params: Any,
         raw_headers: list[tuple[bytes, bytes]],
-        headers: dict[str, str] | None,
         raw_body: bytes,
         method: str,
         path: str,
@@ -61,7 +61,7 @@ class WireRequest(Request[Any, Any, Any]):
         self.path_params = path_params
         self.query_params = query_params
         self._raw_headers = raw_headers
-        self._headers = headers
+        self._headers: dict[str, str] | None = None
         self.raw_body = raw_body
         self.method = method
         self.path = path
@@ -76,6 +76,11 @@ class WireRequest(Request[Any, Any, Any]):
     @headers.setter
     def headers(self, value: dict[str, str]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
         self._headers = value
+
+
+def _read(noted: dict[bytes, bytes], name: bytes) -> str | None:
+    value = noted.get(name)
+    return None if value is None else _text(value)
 
 
 def _text(value: bytes) -> str:
@@ -98,43 +103,56 @@ class StepEndpoint:
         self.step = step
         self._cors = cors
         self._names = step.path_params
-        self._runner = runner
+        self._run = runner.run_api
         self._body: Codec | None = types.codec(step.body) if step.body else None
         self._query = Query(types.codec(step.query) if step.query else None)
         self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
-        raw_headers = scope["headers"]
-        headers: dict[str, str] | None = None
-        context: TraceContext | None = None
-        raw = b""
-        for name, _ in raw_headers:
-            if name in READ_HERE:
-                headers = header_dict(raw_headers)
-                context = trace.parse(headers.get("traceparent"))
-                break
-        if context is None:
-            context = trace.new_trace()
+        await self.serve(Asgi(scope, receive, send), values)
+
+    async def serve(self, exchange: Exchange, values: list[str]) -> None:
+        """Answer one request; `values` are the parameters in its path."""
         try:
-            if headers is not None and ("content-length" in headers or "transfer-encoding" in headers):
-                raw = await read_body(receive, headers, self.step.body_limit)
-            query = self._query.parse(scope["query_string"])
-            body = decode_body(raw, headers or {}, self._body) if raw or self._body is not None else None
-            params = dict(zip(self._names, values, strict=True)) if values else {}
-            request = WireRequest(body, params, query, raw_headers, headers, raw, scope["method"], scope["path"])
-            answer = await self._runner.run_api(self.step, request, context, self._finish)
-        except ClientGone:
-            return
-        except Refused as refusal:
-            answer = refusal.answer(context.trace_id)
-        except Exception as error:
-            answer = self._failed(error, context.trace_id)
-        extra: tuple[Header, ...] = ((b"x-trace-id", context.trace_id.encode()),)
-        if self._cors is not None:
-            extra += self._cors.headers((headers or header_dict(raw_headers)).get("origin"))
-        direct = scope.get(DIRECT)  # as `send_answer`, without its coroutine
-        if direct is None or not direct(answer.status, answer.headers + extra, answer.body):
-            await send_answer(scope, send, answer, extra)
+            noted = exchange.noted
+            context = trace.parse(_read(noted, b"traceparent")) if noted else None
+            if context is None:
+                context = trace.new_trace()
+            raw = b""
+            body: Any = None
+            try:
+                if noted and (b"content-length" in noted or b"transfer-encoding" in noted):
+                    limit = self.step.body_limit
+                    found = exchange.body_at_hand(limit)
+                    raw = (
+                        await read_body(exchange.receive, noted.get(b"content-length"), limit)
+                        if found is None
+                        else found
+                    )
+                query = self._query.parse(exchange.query)
+                if raw or self._body is not None:
+                    body = decode_body(
+                        raw, _read(noted, b"content-type"), _read(noted, b"content-encoding"), self._body
+                    )
+                params = dict(zip(self._names, values, strict=True)) if values else {}
+                request = WireRequest(body, params, query, exchange.headers, raw, exchange.method, exchange.path)
+                answer = await self._run(self.step, request, context, self._finish)
+            except ClientGone:
+                return
+            except Refused as refusal:
+                answer = refusal.answer(context.trace_id)
+            except Exception as error:
+                answer = self._failed(error, context.trace_id)
+            lines = b"x-trace-id: %b\r\n" % context.trace_id.encode()
+            if self._cors is not None:
+                lines += render(self._cors.headers(_read(noted, b"origin")))
+            if not exchange.reply_now(answer, lines):
+                await exchange.reply(answer, lines)
+        except BaseException as error:
+            if not exchange.failed(error):
+                raise
+        finally:
+            exchange.end()
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
@@ -172,9 +190,13 @@ class PathEndpoint:
             self._steps.setdefault("HEAD", endpoint)
         self._allow = ", ".join(sorted({*self._steps, "OPTIONS"})).encode()
 
+    def step(self, method: str) -> StepEndpoint | None:
+        """The step that answers; None when something else does."""
+        return None if self._cors is not None and method == "OPTIONS" else self._steps.get(method)
+
     def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> Coroutine[Any, Any, None]:
-        endpoint = self._steps.get(scope["method"])
-        if endpoint is None or (self._cors is not None and scope["method"] == "OPTIONS"):
+        endpoint = self.step(scope["method"])
+        if endpoint is None:
             return self._without_step(scope, receive, send, values)
         return endpoint(scope, receive, send, values)
 

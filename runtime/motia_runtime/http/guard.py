@@ -9,16 +9,21 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any
 
 from motia_runtime.http.problems import Refused
 from motia_runtime.runner import Answer
+
+if TYPE_CHECKING:
+    from motia_runtime.http.cycle import Cycle
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 App = Callable[[Any, Any, Any], Awaitable[None]]
+Serve = Callable[[Any, list[str]], Coroutine[Any, Any, None]]  # of an exchange and the parameters in its path
+Find = Callable[[str, bytes], tuple[Serve, list[str]] | None]  # by method and path
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
@@ -65,6 +70,20 @@ class Hosts:
         self.open = not listed and bound not in LOOPBACK and not bound.startswith("127.")
         self.origins = frozenset(origin.rstrip("/").lower().encode() for origin in origins)
         self._known: dict[bytes, str | None] = {}
+        self._passed: set[bytes] = set()
+
+    def passes(self, host: bytes) -> bool:
+        """Whether `check` lets this Host ask for what is not restricted."""
+        if host in self._passed:
+            return True
+        try:
+            self.check(host, restricted=False)
+        except Refused:
+            return False
+        if len(self._passed) >= KNOWN_HOSTS:
+            self._passed.clear()
+        self._passed.add(host)
+        return True
 
     def check(self, host: bytes, restricted: bool) -> None:
         """Raises `Refused`: 400 for a malformed Host, 421 for a foreign one."""
@@ -99,12 +118,18 @@ def _check_site(headers: list[tuple[bytes, bytes]], host: bytes, origins: frozen
 class _Served:
     """One application with its requests in flight."""
 
-    __slots__ = ("app", "idle", "in_flight")
+    __slots__ = ("app", "find", "idle", "in_flight")
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.find: Find | None = getattr(app, "find_step", None)
         self.in_flight = 0
         self.idle: asyncio.Event | None = None  # made when somebody waits for it
+
+    def leave(self) -> None:
+        self.in_flight -= 1
+        if self.idle is not None and not self.in_flight:
+            self.idle.set()
 
 
 class Switch:
@@ -140,6 +165,22 @@ class Switch:
                 return False
         return True
 
+    def take(self, cycle: Cycle) -> Coroutine[Any, Any, None] | None:
+        """The short way from our own server to a step: what is to be run, or None for what goes the way of ASGI. The same checks, and no scope,
+        messages and coroutines of the layers in between."""
+        path = cycle.raw_path
+        if b"/__" in path or b"%" in path or not self.hosts.passes(cycle.host):
+            return None  # perhaps restricted, or to be refused
+        served = self._served
+        if served.find is None:
+            return None
+        found = served.find(cycle.method, path)
+        if found is None:
+            return None
+        served.in_flight += 1
+        cycle.leave = served.leave
+        return found[0](cycle, found[1])
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         kind = scope["type"]
         if kind == "lifespan":
@@ -169,9 +210,7 @@ class Switch:
         try:
             await served.app(scope, receive, send)
         finally:
-            served.in_flight -= 1
-            if served.idle is not None and not served.in_flight:
-                served.idle.set()
+            served.leave()
 
 
 async def send_answer(scope: Scope, send: Send, answer: Answer, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import math
 import urllib.parse
 from collections import deque
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import httptools
@@ -21,12 +22,13 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from motia_runtime.http.cycle import Cycle
+from motia_runtime.http.exchange import NOTED, note
 from motia_runtime.http.problems import problem
 from motia_runtime.http.shared import State
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 REFUSED_METHODS = frozenset({b"TRACE", b"CONNECT"})
-SPECIAL_HEADERS = frozenset({b"host", b"expect", b"transfer-encoding", b"upgrade"})
+SPECIAL_HEADERS = frozenset({b"host", b"expect", b"transfer-encoding", *NOTED})
 IDLE, HEAD, BODY, CLOSED = range(4)  # what is being read; CLOSED: nothing more, the rest is thrown away
 LINGER_BYTES = 64 * 1024 * 1024  # read and thrown away at most, after the last answer
 
@@ -63,9 +65,12 @@ class Connection(HttpToolsProtocol):
         self._lingered = 0
         self._write_deadline = math.inf
         self._last_words: bytes | None = None  # the refusal that ends the connection once all earlier answers are sent
-        self._host: bytes | None = None
+        self.host: bytes | None = None
+        self.noted: dict[bytes, bytes] = {}
+        self._take: Callable[[Cycle], Coroutine[Any, Any, None] | None] | None = getattr(self.app, "take", None)
         self._expects_continue = False
         self._upgrade = False
+        self._websocket = False
         self.ended = False  # the client sends no more
 
     # asyncio.Protocol
@@ -144,9 +149,11 @@ class Connection(HttpToolsProtocol):
         self.reading = HEAD
         self.url = b""
         self.headers = []
-        self._host = None
+        self.host = None
+        self.noted = {}
         self._expects_continue = False
         self._upgrade = False
+        self._websocket = False
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -166,9 +173,9 @@ class Connection(HttpToolsProtocol):
 
     def _special(self, name: bytes, value: bytes) -> None:
         if name == b"host":
-            if self._host is not None:
+            if self.host is not None:
                 raise _Refuse(400, "A request has exactly one Host header; this one has several.")
-            self._host = value
+            self.host = value
         elif name == b"transfer-encoding":
             if value.lower() != b"chunked" or any(known == name for known, _ in self.headers):
                 raise _Refuse(501, 'The only transfer coding known here is "chunked".')
@@ -176,6 +183,8 @@ class Connection(HttpToolsProtocol):
             if value.lower() != b"100-continue":
                 raise _Refuse(417, 'The only expectation known here is "100-continue".')
             self._expects_continue = True
+        if name in NOTED:
+            note(self.noted, name, value)
 
     def on_headers_complete(self) -> None:
         parser = self.parser
@@ -188,7 +197,7 @@ class Connection(HttpToolsProtocol):
             known = ", ".join(sorted(m.decode() for m in METHODS))
             status = 405 if method in REFUSED_METHODS else 501
             raise _Refuse(status, f"The method {method.decode()} is not known here; use one of {known}.")
-        if self._host is None:
+        if self.host is None:
             raise _Refuse(400, "A request has exactly one Host header; this one has none.")
         if self._fed > self.limits.header_bytes:  # seldom: only then is it worth counting
             size = sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -203,28 +212,15 @@ class Connection(HttpToolsProtocol):
         if "%" in path:
             path = urllib.parse.unquote(path)
         self._upgrade = parser.should_upgrade()
-        scope: dict[str, Any] = {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": version,
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": "",
-            "method": method.decode("ascii"),
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": self.headers,
-            "state": {},
-        }
-        self.scope = scope  # type: ignore[assignment]  # a dict of that shape
         self.reading = BODY
         self._body_received = 0
-        if self._upgrade and self._should_upgrade():
-            return
         keep_alive = version == "1.1" and parser.should_keep_alive() and not self._upgrade and not self.state.draining
-        cycle = self.parsed = Cycle(self, scope, keep_alive, self._expects_continue)
+        cycle = Cycle(self, method.decode("ascii"), version, path, raw_path, query, keep_alive, self._expects_continue)
+        if self._upgrade and self._should_upgrade():
+            self._websocket = True
+            self.scope = cycle.scope  # type: ignore[assignment]  # a dict of that shape
+            return
+        self.parsed = cycle
         if self.running is None:
             self._start(cycle)
         else:
@@ -237,7 +233,7 @@ class Connection(HttpToolsProtocol):
             return target
         scheme, mark, rest = target.partition(b"://")
         host, slash, path = rest.partition(b"/")
-        if not mark or scheme.lower() not in (b"http", b"https") or host.lower() != (self._host or b"").lower():
+        if not mark or scheme.lower() not in (b"http", b"https") or host.lower() != (self.host or b"").lower():
             raise _Refuse(400, "A request target is a path, or a URL of the same host as in the Host header.")
         return slash + path or b"/"
 
@@ -255,7 +251,8 @@ class Connection(HttpToolsProtocol):
 
     def _start(self, cycle: Cycle) -> None:
         self.running = cycle
-        cycle.task = self.loop.create_task(cycle.run(self.app))
+        served = None if self._take is None else self._take(cycle)
+        cycle.task = self.loop.create_task(cycle.run(self.app) if served is None else served)
         self.tasks.add(cycle.task)
 
     def write(self, data: bytes) -> None:
@@ -355,7 +352,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(400, f"Not a valid HTTP/1.1 request: {error}.", cycle=cycle)
 
     def _upgraded(self) -> None:
-        if self.parsed is not None and self.parsed.scope is self.scope:
+        if not self._websocket:
             self.deadline = math.inf
             self.reading = CLOSED  # an upgrade we do not offer is ignored (RFC 9110, 7.8), but the parser has stopped
         elif self.running is not None or self.waiting:

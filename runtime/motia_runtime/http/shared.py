@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 from uvicorn.server import ServerState
 
-from motia_runtime.http.problems import phrase
+from motia_runtime.http.problems import Header, phrase
+
+KEPT = 64  # heads of answers, for a second
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,12 +57,14 @@ class State(ServerState):
         self.draining = False
         self.date_lines = 1
         self._heads: dict[int, bytes] = {}
+        self._answers: dict[tuple[int, tuple[Header, ...]], bytes] = {}
         self._date = b""
 
     def tick(self, now: float) -> None:
         """Once a second: the date of responses (seconds since the epoch)."""
         self._date = b"date: %s\r\n" % formatdate(now, usegmt=True).encode()
         self._heads.clear()
+        self._answers.clear()
 
     def head(self, status: int) -> bytes:
         """Status line and date."""
@@ -68,3 +72,22 @@ class State(ServerState):
         if found is None:
             found = self._heads[status] = b"HTTP/1.1 %d %s\r\n%s" % (status, phrase(status).encode(), self._date)
         return found
+
+    def answer_head(self, status: int, headers: tuple[Header, ...]) -> bytes:
+        """Status line, date and these headers, none of which is about framing. Raises ValueError for one that holds a line break, which would
+        be a second header, or a second response."""
+        found = self._answers.get((status, headers))
+        if found is None:
+            lines = render(headers)
+            found = self.head(status) + lines
+            if len(self._answers) < KEPT:
+                self._answers[status, headers] = found
+        return found
+
+
+def render(headers: tuple[Header, ...]) -> bytes:
+    """Headers as lines. Raises ValueError for one that holds a line break."""
+    lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+    if lines.count(b"\r") != len(headers) or lines.count(b"\n") != len(headers):
+        raise ValueError("a response header holds a line break")
+    return lines
