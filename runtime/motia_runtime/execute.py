@@ -20,10 +20,6 @@ from motia_runtime.context import Context, SyncContext
 THREADS = 64  # plain functions that run at once in a process
 PULSE = 0.25  # seconds between signs of life of the loop
 PRECISE = 5.0  # seconds; a longer timeout may be late by PULSE
-    asyncio.CancelledError,
-    SystemExit,
-    KeyboardInterrupt,
-)  # what may come out of a handler besides `Exception`
 
 
 class HandlerTimeout(TimeoutError):

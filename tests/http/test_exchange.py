@@ -76,7 +76,7 @@ async def test_both_ways_answer_alike(site: Any, step: Any, method: str, path: s
     by_asgi = httpx.AsyncClient(transport=httpx.ASGITransport(app=app.switch), base_url=app.client.base_url)
     answers = []
     for client in (app.client, by_asgi):
-        made = {k: v() if callable(v) else v for k, v in options.items()}
+        made: dict[str, Any] = {k: v() if callable(v) else v for k, v in options.items()}
         answers.append(await client.request(method, path, **made))
     await by_asgi.aclose()
     shown = []
