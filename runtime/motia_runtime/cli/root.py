@@ -36,6 +36,9 @@ COMMANDS: dict[
         "state": "Read and write state.",
         "dlq": "List, redrive and purge dead letters.",
         "trace": "Show what happened, run by run.",
+        "steps": "Show how the steps stand with their work.",
+        "pause": "Pause an event or cron step, over all instances.",
+        "resume": "End the pause of a step.",
     },
     "Shell": {
         "completion": "Print the completion script of a shell.",

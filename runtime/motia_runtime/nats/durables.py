@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +18,7 @@ from motia_runtime.ports import Backlog, LogUnavailable
 
 NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
 IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
+BLINK = 0.03  # seconds of pause by which one is ended
 CHANGING = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending")
 
 
@@ -32,6 +34,8 @@ class ConsumerInfo(msgspec.Struct):
     config: dict[str, Any] = {}
     num_pending: int = 0
     num_ack_pending: int = 0
+    num_waiting: int = 0  # requests for records
+    pause_remaining: int = 0  # nanoseconds
     delivered: _Place = msgspec.field(default_factory=_Place)
     ack_floor: _Place = msgspec.field(default_factory=_Place)
 
@@ -110,11 +114,25 @@ class Durables:
 
     async def pause(self, name: str, until: float) -> bool:
         """Until then, in seconds since the epoch, nothing more is delivered. False: there is no such consumer."""
-        body = msgspec.json.encode({"pause_until": datetime.fromtimestamp(max(0.0, until), UTC).isoformat()})
         for stream in self._where(name):
-            if await patiently(partial(self._call, f"CONSUMER.PAUSE.{stream}.{name}", body, name)) is not None:
+            now = time.time()
+            path = f"CONSUMER.PAUSE.{stream}.{name}"
+            if until > now:
+                done = await self._pause(path, until, name)
+            else:
+                # one whose pause is taken away wakes with its next heartbeat, seconds later; one whose pause runs out, at once
+                done = await self._pause(path, now + BLINK, name)
+                if done is not None and done.pause_remaining > 1e9:  # the broker's clock is behind
+                    done = await self._pause(path, 0.0, name)
+                else:
+                    await asyncio.sleep(BLINK)
+            if done is not None:
                 return True
         return False
+
+    async def _pause(self, path: str, until: float, name: str) -> ConsumerInfo | None:
+        body = msgspec.json.encode({"pause_until": datetime.fromtimestamp(until, UTC).isoformat()})
+        return await patiently(partial(self._call, path, body, name))
 
     def _where(self, name: str) -> list[str]:
         known = self._streams.get(name)

@@ -1,0 +1,61 @@
+"""`motia steps`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import click
+
+from motia_runtime.cli.console import json_option
+from motia_runtime.cli.group import Group, project_options
+
+if TYPE_CHECKING:
+    from motia_runtime.standings import Standing
+
+
+@click.group("steps", cls=Group)
+@project_options
+def command() -> None:
+    """Show how the steps stand with their work."""
+
+
+@command.command("ls")
+@json_option
+@project_options
+@click.pass_context
+def ls(ctx: click.Context, as_json: bool) -> None:
+    """List steps: what waits, what is in flight, what is paused.
+
+    Over all instances. Waiting: not delivered yet. In flight: delivered and not ended.
+    """
+    from motia_runtime.cli.console import clock, emit_json, table
+    from motia_runtime.cli.project import load
+    from motia_runtime.standings import FOREVER
+
+    project = load(ctx)
+
+    async def go() -> list[Standing]:
+        from motia_runtime.cli.broker import open_log
+        from motia_runtime.standings import standings
+
+        async with open_log(project) as log:
+            return await standings(log, project)
+
+    found = asyncio.run(go())
+    if as_json:
+        emit_json(found)
+        return
+
+    def paused(until: float | None) -> str:
+        return "" if until is None else "until resumed" if until >= FOREVER else f"until {clock(until)}"
+
+    rows = [
+        (each.step, each.kind, _number(each.waiting), _number(each.in_flight), _number(each.delivered), paused(each.paused_until))
+        for each in found
+    ]  # fmt: skip
+    table(("STEP", "TYPE", "WAITING", "IN FLIGHT", "NEWEST EVENT", "PAUSED"), rows, empty="the spec has no steps")
+
+
+def _number(value: int | None) -> str:
+    return "" if value is None else str(value)
