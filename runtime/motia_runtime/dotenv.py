@@ -15,7 +15,7 @@ import re
 from collections.abc import MutableMapping
 from pathlib import Path
 
-__all__ = ["DotenvError", "load_dotenv", "parse_dotenv"]
+__all__ = ["Dotenv", "DotenvError", "parse_dotenv"]
 
 MAX_SIZE = 1 << 20  # bytes; a larger .env is a mistake
 
@@ -58,25 +58,42 @@ def parse_dotenv(text: str, name: str = ".env") -> dict[str, str]:
     return found
 
 
-def load_dotenv(path: Path, environ: MutableMapping[str, str]) -> list[str]:
-    """Put what `path` holds into `environ`, except names that are there already. Returns the names it set; a missing file sets none.
-    Raises DotenvError."""
-    try:
-        raw = path.read_bytes()
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise DotenvError(f"{path.name}: can't be read: {error.strerror}") from error
-    if len(raw) > MAX_SIZE:
-        raise DotenvError(f"{path.name}: {len(raw)} bytes; at most {MAX_SIZE} are read")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise DotenvError(f"{path.name}:{line}: not UTF-8; save the file as UTF-8") from error
-    new = {key: value for key, value in parse_dotenv(text, path.name).items() if key not in environ}
-    environ.update(new)
-    return list(new)
+class Dotenv:
+    """The `.env` of a process, below its environment: names that the environment had before win. Lives as long as the process."""
+
+    def __init__(self, path: Path, environ: MutableMapping[str, str]) -> None:
+        self._path = path
+        self._environ = environ
+        self._own: dict[str, str] = {}  # what is in the environment because the file says so
+
+    def load(self) -> set[str]:
+        """Have the environment as the file says now, and give the names that changed. A missing file is an empty one. Raises `DotenvError`;
+        then nothing has changed."""
+        environ, old = self._environ, self._own
+        ours = {key for key, value in old.items() if environ.get(key) == value}  # the app may have set one itself
+        new = {key: value for key, value in self._read().items() if key in ours or key not in environ}
+        for key in ours - new.keys():
+            del environ[key]
+        environ.update(new)
+        self._own = new
+        return {key for key in ours | new.keys() if old.get(key) != new.get(key)}
+
+    def _read(self) -> dict[str, str]:
+        name = self._path.name
+        try:
+            raw = self._path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+        except OSError as error:
+            raise DotenvError(f"{name}: can't be read: {error.strerror}") from error
+        if len(raw) > MAX_SIZE:
+            raise DotenvError(f"{name}: {len(raw)} bytes; at most {MAX_SIZE} are read")
+        try:
+            text = raw.decode()
+        except UnicodeDecodeError as error:
+            line = raw.count(b"\n", 0, error.start) + 1
+            raise DotenvError(f"{name}:{line}: not UTF-8; save the file as UTF-8") from error
+        return parse_dotenv(text, name)
 
 
 def _value(text: str, at: int, where: str) -> tuple[str, int]:

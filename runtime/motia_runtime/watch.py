@@ -1,4 +1,4 @@
-"""Which saves matter to a running app: the spec, what it includes, and the project's Python and schema files, when their content changed."""
+"""Which saves matter to a running app: the spec, what it includes, `.env`, and the project's Python and schema files, when their content changed."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from motia_runtime.dotenv import DotenvError, load_dotenv, parse_dotenv
+from motia_runtime.dotenv import Dotenv, DotenvError, parse_dotenv
 
 
 @pytest.mark.parametrize(
@@ -57,18 +57,37 @@ def test_an_error_does_not_show_a_value() -> None:
 def test_the_environment_wins(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text("A=file\nB=file\n")
     environ = {"A": "shell"}
-    assert load_dotenv(tmp_path / ".env", environ) == ["B"]
+    assert Dotenv(tmp_path / ".env", environ).load() == {"B"}
     assert environ == {"A": "shell", "B": "file"}
 
 
 def test_no_file_is_no_error(tmp_path: Path) -> None:
-    assert load_dotenv(tmp_path / ".env", {}) == []
+    assert Dotenv(tmp_path / ".env", {}).load() == set()
+
+
+def test_loaded_again_the_environment_is_as_the_file_says_now(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    environ = {"SHELL": "real"}
+    dotenv = Dotenv(file, environ)
+    file.write_text("SHELL=file\nGOES=1\nCHANGES=1\nSTAYS=1\nTAKEN=1\n")
+    assert dotenv.load() == {"GOES", "CHANGES", "STAYS", "TAKEN"}
+    environ["TAKEN"] = "by the app"
+    file.write_text("SHELL=other\nCHANGES=2\nSTAYS=1\nTAKEN=2\nNEW=1\n")
+    assert dotenv.load() == {"GOES", "CHANGES", "NEW"}
+    assert environ == {"SHELL": "real", "CHANGES": "2", "STAYS": "1", "TAKEN": "by the app", "NEW": "1"}
+    file.write_text("not a line")
+    with pytest.raises(DotenvError):
+        dotenv.load()
+    assert environ["NEW"] == "1"
+    file.unlink()
+    assert dotenv.load() == {"CHANGES", "STAYS", "NEW"}
+    assert environ == {"SHELL": "real", "TAKEN": "by the app"}
 
 
 def test_not_utf8_names_the_line(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=1\nB=\xff\n")
     with pytest.raises(DotenvError, match=r"\.env:2: not UTF-8"):
-        load_dotenv(tmp_path / ".env", {})
+        Dotenv(tmp_path / ".env", {}).load()
 
 
 @given(st.text())

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from support.process import motia, running_app, write_project
+from support.waiting import wait_for
 
 SPEC = """
 motia: "1"
@@ -75,6 +76,31 @@ def test_dev_reads_dotenv_and_masks_secrets_in_the_log(folder: Path) -> None:
     assert "sesame-open" not in app.output
     assert "Hello" in line.split()
     assert "serving ready in" in app.output
+
+
+def test_dev_reloads_a_saved_dotenv(folder: Path) -> None:
+    dotenv = folder / ".env"
+    dotenv.write_text("API_KEY=sesame-open\nFROM_SHELL=file\n")
+    hello = HELLO.replace('"unset")}', '"unset") + " " + os.environ["FROM_SHELL"]}')
+    (folder / "steps" / "hello.py").write_text(hello)
+
+    def says(key: str) -> bool:
+        return bool(httpx.get(app.url + "/hello").json() == {"key": f"{key} shell"})
+
+    with running_app(folder, "dev", env={"FROM_SHELL": "shell"}) as app:
+        assert says("sesame-open")
+        dotenv.write_text("API_KEY=sesame-shut\nFROM_SHELL=other\n")
+        wait_for(lambda: says("sesame-shut"))
+        assert "reloaded in" in app.wait_for(".env changed")
+        seen = len(app.lines)
+        dotenv.write_text("API_KEY='sesame-lost\n")
+        assert ".env:1: API_KEY: the ' is never closed" in app.wait_for("the last good version", after=seen)
+        assert says("sesame-shut")
+        seen = len(app.lines)
+        dotenv.write_text("NATS_URL=nats://127.0.0.1:1\n")
+        app.wait_for("NATS_URL changed: the broker is chosen at the start", after=seen)
+        wait_for(lambda: says("unset"))
+    assert "sesame" not in app.output
 
 
 def test_start_takes_no_dotenv_and_logs_json(folder: Path) -> None:

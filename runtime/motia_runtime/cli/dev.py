@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 
 import click
@@ -21,21 +22,22 @@ from motia_runtime.cli.group import project_options, settings
 def command(ctx: click.Context, port: int | None, host: str | None, verbose: bool) -> None:
     """Run the app with hot reload.
 
-    Keeps the generated types current and reloads spec and handlers as they are saved. A broken edit leaves the last good version serving.
+    Keeps the generated types current and reloads spec, handlers and .env as they are saved. A broken edit leaves the last good version serving.
     """
     began = time.perf_counter()
     shared = settings(ctx)
     root = shared.root()
 
-    from motia_runtime.cli.project import read_dotenv
+    from motia_runtime.dotenv import Dotenv
     from motia_runtime.logs import setup
 
-    read_dotenv(root)
+    dotenv = Dotenv(root / ".env", os.environ)
+    dotenv.load()
     level = logging.DEBUG if verbose else logging.INFO
     setup(None, json=False, level=level)
 
     from motia_runtime.cli.loop import run_loop
     from motia_runtime.cli.serve import Workplace, run_dev
 
-    workplace = Workplace(root, shared.env, level)
+    workplace = Workplace(root, dotenv, shared.env, level)
     ctx.exit(run_loop(run_dev(workplace, host=host, port=port, began=began)))

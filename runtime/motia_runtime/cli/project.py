@@ -46,9 +46,9 @@ def fail(ctx: click.Context, diagnostics: Sequence[Diagnostic], sources: Sources
 
 def read_dotenv(folder: Path) -> None:
     """`.env` beside the spec, below the environment."""
-    from motia_runtime.dotenv import load_dotenv
+    from motia_runtime.dotenv import Dotenv
 
-    load_dotenv(folder / ".env", os.environ)
+    Dotenv(folder / ".env", os.environ).load()
 
 
 def known_step(project: Project, name: str) -> None:

@@ -16,6 +16,7 @@ from motia_generator.writer import write
 from motia_runtime.app import App, Place, run
 from motia_runtime.bind import HandlerError
 from motia_runtime.cli.loop import until_told
+from motia_runtime.dotenv import Dotenv, DotenvError
 from motia_runtime.logs import announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.tether import Tether
@@ -23,6 +24,8 @@ from motia_runtime.watch import changes
 from motia_spec import compile_project
 from motia_spec.model import Project
 from motia_spec.render import render_text
+
+DOTENV = ".env"  # beside the spec, in the project's folder
 
 _log = logging.getLogger("motia.app")
 
@@ -43,7 +46,7 @@ async def run_start(project: Project, place: Place, *, began: float, tether: Tet
 
 
 async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, began: float) -> int:
-    """Development: generated files kept current, spec and handlers reloaded as they are saved. A broken edit leaves the last good version
+    """Development: generated files kept current, spec, handlers and `.env` reloaded as they are saved. A broken edit leaves the last good version
     serving. Gives the exit code."""
     project = await asyncio.to_thread(workplace.prepare)
     if project is None:
@@ -67,6 +70,12 @@ async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
     async for changed in changes(workplace.root, told):
         began = time.perf_counter()
         shown = ", ".join(sorted(changed)[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+        try:
+            if DOTENV in changed:
+                workplace.take_dotenv()
+        except DotenvError as problem:
+            _log.error("%s; the last good version goes on serving", problem)
+            continue
         project = await asyncio.to_thread(workplace.prepare)
         if project is None:
             _log.error("%s changed; the last good version goes on serving until the findings above are mended", shown)
@@ -87,8 +96,15 @@ class Workplace(msgspec.Struct, frozen=True):
     """The folder that `motia dev` works on, and how it talks about it."""
 
     root: Path
+    dotenv: Dotenv
     overlay: str | None
     level: int  # of the log
+
+    def take_dotenv(self) -> None:
+        """What `.env` says from now on. Raises `DotenvError`."""
+        names = sorted(name for name in self.dotenv.load() if name.startswith("NATS_"))
+        if names:
+            _log.warning("%s changed: the broker is chosen at the start; restart `motia dev`", ", ".join(names))
 
     def prepare(self) -> Project | None:
         """Compile and print the findings; write stubs for handlers that are missing and keep the generated files current. None when the
