@@ -25,7 +25,7 @@ from motia_runtime.engine import Engine, Role
 from motia_runtime.http.app import build_app
 from motia_runtime.http.guard import App as ASGIApp
 from motia_runtime.http.guard import Hosts, Switch
-from motia_runtime.http.page import Page
+from motia_runtime.http.page import AnyPage
 from motia_runtime.http.pages.pages import build_pages
 from motia_runtime.http.server import Server
 from motia_runtime.http.server import bind as bind_server
@@ -37,7 +37,7 @@ from motia_spec.model import ApiStep, Project
 DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
 SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces theirs
 
-PagesMaker = Callable[[Project], Mapping[str, Page]]
+PagesMaker = Callable[[Project], Mapping[str, AnyPage]]
 
 _log = logging.getLogger("motia.app")
 
@@ -65,7 +65,7 @@ class Version(msgspec.Struct, frozen=True):
 
 
 def load_version(
-    project: Project, log: Log, clock: Clock, *, pages: Mapping[str, Page] | None = None, role: Role = "all"
+    project: Project, log: Log, clock: Clock, *, pages: Mapping[str, AnyPage] | None = None, role: Role = "all"
 ) -> Version:
     """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop.
     Raises `bind.HandlerError`; then what ran before still runs as it was."""
@@ -181,7 +181,7 @@ async def run(project: Project, place: Place, *, environ: Mapping[str, str] | No
             await app.stop()
 
 
-def make_pages(project: Project, *, workbench: bool) -> dict[str, Page]:
+def make_pages(project: Project, *, workbench: bool) -> dict[str, AnyPage]:
     """The pages beside the app's own routes: the API reference, and for `motia dev` the Workbench with a diagram of each flow."""
     diagrams = flow_diagrams(project) if workbench else {}
     pages = build_pages(project, diagrams=diagrams)

@@ -23,6 +23,7 @@ from motia_generator.diagram import diagram
 from motia_generator.render import render
 from motia_runtime.cli.root import motia
 from motia_runtime.http.openapi import openapi_document
+from motia_runtime.http.page import Page
 from motia_runtime.http.pages.pages import build_pages
 from motia_spec import compile_project
 from motia_spec.model import Project
@@ -142,7 +143,10 @@ def pictures(made: Project) -> dict[str, list[Any]]:
     """All that is drawn or shown of a project, without its texts."""
     dot, mermaid = diagram(made, "dot", state=True), diagram(made, "mermaid", state=True)
     svg = render(dot, "svg")
-    pages = build_pages(made, diagrams={"all": svg.decode()})
+    pages = {
+        path: page if isinstance(page, Page) else page()
+        for path, page in build_pages(made, diagrams={"all": svg.decode()}).items()
+    }
     unquoted = [re.sub(r'"[^"\n]*"', '""', line) for line in mermaid.splitlines()]
     bare = [re.sub(r"\b(step|topic|state)_\w+", r"\1", line) for line in unquoted]
     for line in bare:

@@ -336,7 +336,7 @@ async def test_pages_and_health(site: Any, step: Any) -> None:
     assert page.headers["x-content-type-options"] == "nosniff"
     for _ in range(2):
         assert (await app.client.get("/schema/openapi.json")).json() == {}
-    assert made == [1]
+    assert made == [1, 1]
     assert (await app.client.post("/schema")).status_code == 405
     assert (await app.client.head("/healthz")).content == b""
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from motia_runtime.http.openapi import openapi_document
+from motia_runtime.http.page import Page
 from motia_runtime.http.pages.overview import Picture, overview
 from motia_runtime.http.pages.pages import build_pages
 from motia_spec.model import (
@@ -100,8 +101,14 @@ class Reader(HTMLParser):
         self.texts.append(data)
 
 
+def built(project: Project, *, diagrams: dict[str, str]) -> dict[str, Page]:
+    """The pages, as a request would find them."""
+    pages = build_pages(project, diagrams=diagrams)
+    return {path: page if isinstance(page, Page) else page() for path, page in pages.items()}
+
+
 def test_every_page_that_a_page_asks_for_is_there() -> None:
-    pages = build_pages(project(), diagrams={"x": "<svg/>"})
+    pages = built(project(), diagrams={"x": "<svg/>"})
     for path, page in pages.items():
         text = page.body.decode()
         folder = "/" if page.content_type.startswith("text/html") else path.rpartition("/")[0] + "/"
@@ -113,7 +120,7 @@ def test_every_page_that_a_page_asks_for_is_there() -> None:
 
 
 def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
-    for path, page in build_pages(project(), diagrams={}).items():
+    for path, page in built(project(), diagrams={}).items():
         text = page.body.decode()
         assert not re.search(r"https?://(?!json-schema\.org/)", text), path
         if page.content_type.startswith("text/html"):
@@ -128,13 +135,13 @@ def test_nothing_is_inline_and_nothing_comes_from_elsewhere() -> None:
 
 
 def test_the_document_is_served_as_it_is_built() -> None:
-    pages = build_pages(project(), diagrams={})
+    pages = built(project(), diagrams={})
     assert json.loads(pages["/schema/openapi.json"].body) == openapi_document(project())
     assert pages["/schema/openapi.json"].content_type == "application/json"
 
 
 def test_diagrams_are_images() -> None:
-    pages = build_pages(project(), diagrams={"x": '<svg width="469pt" height="1pt"/>', "unknown": "<svg/>"})
+    pages = built(project(), diagrams={"x": '<svg width="469pt" height="1pt"/>', "unknown": "<svg/>"})
     assert pages["/__workbench/flow-1.svg"].body == b'<svg width="469pt" height="1pt"/>'
     assert pages["/__workbench/flow-1.svg"].content_type == "image/svg+xml"
     assert b"<svg" not in pages["/__workbench"].body
@@ -182,8 +189,8 @@ def test_endpoints_link_to_their_operation() -> None:
     ("cron", "count", "first"),
     [
         ("0 9 * * *", 30, "2027-01-15 09:00:00 UTC"),
-        ("*/30 * * * *", 300, "2027-01-15 08:30:00 UTC"),
-        ("* * * * * *", 300, "2027-01-15 08:00:01 UTC"),
+        ("*/30 * * * *", 60, "2027-01-15 08:30:00 UTC"),
+        ("* * * * * *", 60, "2027-01-15 08:00:01 UTC"),
         ("0 0 29 2 *", 3, "2028-02-29 00:00:00 UTC"),
     ],
 )
@@ -198,11 +205,21 @@ def test_due_times_are_worked_out(cron: str, count: int, first: str) -> None:
     assert "as of 2027-01-15 08:00:00 UTC" in read.texts
 
 
+def test_due_times_are_those_of_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = build_pages(project("shop", "0 9 * * *"), diagrams={})["/__workbench"]
+    assert not isinstance(page, Page)
+    for now, day in ((NOON, "15"), (NOON + 86400, "16")):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        read = Reader(page().body.decode())
+        assert f"2027-01-{day} 09:00:00 UTC" in read.texts
+        assert f"as of 2027-01-{day} 08:00:00 UTC" in read.texts
+
+
 def test_due_times_of_many_schedules_stay_few() -> None:
     every = {f"c{n}": CronStep(name=f"c{n}", handler=HANDLER, cron="* * * * *") for n in range(400)}
     many = Project(root=Path("."), files=(), name="many", steps=dict(every))
     due = [value.split() for key, value in Reader(overview(many, {}, NOON)).attributes if key == "data-due"]
-    assert {len(times) for times in due} == {7}
+    assert {len(times) for times in due} == {3}
 
 
 def test_a_schedule_that_never_fires_says_so() -> None:
@@ -212,5 +229,5 @@ def test_a_schedule_that_never_fires_says_so() -> None:
 
 
 def test_an_empty_project_has_pages() -> None:
-    pages = build_pages(Project(root=Path("."), files=(), name="new"), diagrams={})
+    pages = built(Project(root=Path("."), files=(), name="new"), diagrams={})
     assert "new" in Reader(pages["/__workbench"].body.decode()).texts

@@ -14,7 +14,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
 from motia_runtime.http.guard import Serve, send_answer
-from motia_runtime.http.page import Page
+from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
 from motia_runtime.runner import Answer, ApiRunner
@@ -79,10 +79,10 @@ def build_app(
     runner: ApiRunner,
     *,
     ready: Callable[[], bool],
-    pages: Mapping[str, Page | Callable[[], Page]] | None = None,
+    pages: Mapping[str, AnyPage] | None = None,
     handlers: Sequence[Any] = (),
 ) -> Application:
-    """The application for `project`. `pages`: path to page, or to a function that makes it at the first request. `handlers`: further Litestar
+    """The application for `project`. `pages`: path to page, or to a function that makes it at each request. `handlers`: further Litestar
     route handlers. A step of the same path goes before either."""
     cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
     routes: Routes[PathEndpoint] = Routes()
@@ -112,16 +112,14 @@ def _readiness(ready: Callable[[], bool]) -> ASGIRouteHandler:
     )
 
 
-def _page(path: str, page: Page | Callable[[], Page]) -> ASGIRouteHandler:
-    made: list[Answer] = []
+def _page(path: str, page: AnyPage) -> ASGIRouteHandler:
+    def answer(page: Page) -> Answer:
+        return Answer(200, ((b"content-type", page.content_type.encode()), *PAGE_HEADERS), page.body)
 
-    def answer() -> Answer:
-        if not made:
-            content = page if isinstance(page, Page) else page()
-            made.append(Answer(200, ((b"content-type", content.content_type.encode()), *PAGE_HEADERS), content.body))
-        return made[0]
-
-    return _fixed(path, answer)
+    if isinstance(page, Page):
+        made = answer(page)
+        return _fixed(path, lambda: made)
+    return _fixed(path, lambda: answer(page()))
 
 
 def _fixed(path: str, answer: Callable[[], Answer]) -> ASGIRouteHandler:

@@ -1,4 +1,6 @@
-"""A page as it is served: made once per version of the spec, then only copied to sockets."""
+"""A page as it is served."""
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -8,3 +10,6 @@ class Page(msgspec.Struct, frozen=True):
 
     content_type: str
     body: bytes
+
+
+AnyPage = Page | Callable[[], Page]  # the latter: made at each request

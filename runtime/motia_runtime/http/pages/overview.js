@@ -25,7 +25,7 @@ function update() {
       else line.append(` ${away(time - now)}`);
       return line;
     });
-    if (!lines.length) lines.push(`worked out until ${absolute.format(new Date(times.at(-1) * 1000))}; the next reload of the app works out more`);
+    if (!lines.length) lines.push(`worked out until ${absolute.format(new Date(times.at(-1) * 1000))}; reload the page for more`);
     cell.replaceChildren(...lines);
   }
 }

@@ -18,8 +18,8 @@ from motia_spec.durations import spell
 from motia_spec.model import ApiStep, CronStep, EventStep, NoopStep, Project
 
 AHEAD = 30 * 86400.0  # seconds that the next runs of a schedule are worked out for
-DUE_LISTED = 300  # of them at most; up to 25 ms
-DUE_IN_ALL = 3000  # of all schedules together
+DUE_LISTED = 60  # of them at most, for a page that stays open; 5 ms
+DUE_IN_ALL = 600  # of all schedules together
 DUE_SHOWN = 3  # as in overview.js
 COMMANDS = (
     ("motia trace ls", "the newest runs"),

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from functools import partial
 from importlib.resources import files
 
 import msgspec
 
 from motia_runtime.http.openapi import openapi_document
-from motia_runtime.http.page import Page
+from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.pages.overview import Picture, overview
 from motia_spec.model import Project
 
@@ -31,10 +32,11 @@ STATIC = {  # path -> (file, media type)
 }
 
 
-def build_pages(project: Project, *, diagrams: Mapping[str, str]) -> dict[str, Page]:
+def build_pages(project: Project, *, diagrams: Mapping[str, str]) -> dict[str, AnyPage]:
     """Path -> page. `diagrams`: flow -> SVG text, shown only as images, so that nothing in one can run; flows without one are listed
-    without a picture. Due times of schedules are worked out now, some days ahead (`overview`)."""
+    without a picture. The overview is made at each request, since it says when schedules are due next."""
     folder = files("motia_runtime.http.pages")
+    pages: dict[str, AnyPage]
     pages = {path: Page(kind, folder.joinpath(name).read_bytes()) for path, (name, kind) in STATIC.items()}
     pages["/schema/openapi.json"] = Page(JSON, msgspec.json.encode(openapi_document(project)))
     pictures: dict[str, Picture] = {}
@@ -42,5 +44,9 @@ def build_pages(project: Project, *, diagrams: Mapping[str, str]) -> dict[str, P
         size = _SIZE.search(diagrams[flow])
         pictures[flow] = Picture(f"__workbench/flow-{number}.svg", int(size[1]) if size else None)
         pages[f"/{pictures[flow].address}"] = Page(SVG, diagrams[flow].encode())
-    pages["/__workbench"] = Page(HTML, overview(project, pictures, time.time()).encode())
+    pages["/__workbench"] = partial(_overview, project, pictures)
     return pages
+
+
+def _overview(project: Project, pictures: Mapping[str, Picture]) -> Page:
+    return Page(HTML, overview(project, pictures, time.time()).encode())
