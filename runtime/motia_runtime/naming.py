@@ -11,28 +11,22 @@ that pass the checks below are never hashed in a token and always decode.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from hashlib import sha256
 
-from motia_runtime.handler import InvalidHeader, InvalidKey, InvalidTopic
+from motia_runtime.handler import InvalidKey, InvalidTopic
 
 MAX_TOPIC = 200  # characters
 MAX_GROUP = 128  # bytes of UTF-8
 MAX_KEY = 512  # bytes of UTF-8
-MAX_HEADER = 8192  # bytes of UTF-8, one value
 MAX_TOKEN = (
     3 * MAX_KEY
 )  # a key of nothing but escapes; group, key and the rest of a protocol line stay below NATS' 4,096
 MAX_DURABLE = 160  # NATS takes 255, and file systems 255 for a path that has more in it
 
-RESERVED_HEADERS = ("nats-", "motia-")  # lower case: NATS acts on the first kind, we on the second
-
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}")  # RFC 9110, 5.6.2
 _SUBJECT = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)+")
 _PATTERN = re.compile(r"[A-Za-z0-9_=-]+(\.([A-Za-z0-9_=-]+|\*))*(\.>)?")
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _ESCAPED_TOKEN = re.compile(r"=([0-9A-F]{2})|([A-Za-z0-9_-])")
 
 _TOKEN = [chr(b) if _PLAIN.fullmatch(chr(b)) else f"={b:02X}" for b in range(256)]
@@ -157,28 +151,6 @@ def _check_name(name: object, what: str, longest: int) -> str:
     if not 1 <= size <= longest:
         raise InvalidKey(f"{what} has 1 to {longest} bytes of UTF-8, this one has {size:,}")
     return name
-
-
-def check_headers(headers: Mapping[str, str]) -> None:
-    """`InvalidHeader` for what a user may not set on an event."""
-    for name, value in headers.items():
-        if not isinstance(name, str) or not _HEADER_NAME.fullmatch(name):
-            raise InvalidHeader(
-                f"{str(name)[:60]!r} is no header name: allowed are 1 to 128 ASCII letters, digits and !#$%&'*+-.^_`|~"
-            )
-        if name.lower().startswith(RESERVED_HEADERS):
-            raise InvalidHeader(f'the header {name!r} is reserved: choose a name without "Nats-" or "Motia-" in front')
-        if not isinstance(value, str):
-            raise InvalidHeader(f"the header {name!r} has a {type(value).__name__} as its value: give a string")
-        try:
-            size = len(value.encode())
-        except UnicodeEncodeError:
-            raise InvalidHeader(f"the header {name!r} holds half of a surrogate pair") from None
-        if size > MAX_HEADER:
-            raise InvalidHeader(f"the header {name!r} has {size:,} bytes: at most {MAX_HEADER:,} are allowed")
-        found = _CONTROL.search(value)
-        if found:
-            raise InvalidHeader(f"the header {name!r} holds the control character {found[0]!r} at {found.start()}")
 
 
 def check_subject(subject: str) -> str:

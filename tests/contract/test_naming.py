@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from motia_runtime import naming
-from motia_runtime.handler import InvalidHeader, InvalidKey, InvalidTopic
+from motia_runtime.handler import InvalidKey, InvalidTopic
 
 ANY = st.text(st.characters(), max_size=600)
 KEYS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
@@ -99,30 +99,3 @@ def test_what_is_no_key(key: object) -> None:
         naming.check_key(key)
     with pytest.raises(InvalidKey):
         naming.check_group(key)
-
-
-@pytest.mark.parametrize(
-    "headers",
-    [
-        {"a\r\nb": "c"},
-        {"": "c"},
-        {"a b": "c"},
-        {"ä": "c"},
-        {"a": "b\r\nNats-Rollup: all"},
-        {"a": "b\nc"},
-        {"a": "\x00"},
-        {"Nats-Rollup": "all"},
-        {"nats-ttl": "1s"},
-        {"MOTIA-Trace": "x"},
-        {"a": 7},
-        {"a": "\ud800"},
-        {"X": "a" * 70000},
-    ],
-)
-def test_what_is_no_header(headers: dict[str, str]) -> None:
-    with pytest.raises(InvalidHeader):
-        naming.check_headers(headers)
-
-
-def test_ordinary_headers_pass() -> None:
-    naming.check_headers({"x-tenant": "t\t1 ä😀", "Traceparent": "00-ab-cd-01"})

@@ -14,7 +14,6 @@ from click.testing import CliRunner
 
 from motia_runtime.cli.root import motia
 from motia_runtime.handler import InvalidHeader
-from motia_runtime.naming import check_headers
 from motia_runtime.nats.wire import encode_head
 from support.corpus import Entry, inputs, value
 from support.process import AppProcess, running_app, write_project
@@ -135,13 +134,10 @@ def test_a_hostile_key_is_kept_apart_or_refused(app: Site, entry: Entry) -> None
 
 @inputs("header")
 def test_a_hostile_header_reaches_no_event(app: Site, entry: Entry) -> None:
-    """A handler sets no headers at all; the check for those that will be allowed one day refuses these; and what an outside producer sends
-    past us, the broker or its client refuses, as far as they can."""
+    """A handler sets no headers at all; and what an outside producer sends past us, the broker or its client refuses, as far as they can."""
     headers = value(entry)
     before = stored(app.folder)
     assert app.post("/emit", {"topic": "orders.created", "more": {"headers": headers}}) == {"raised": "TypeError"}
-    with pytest.raises(InvalidHeader):
-        check_headers(headers)
     if entry["id"] not in UP_TO_THE_BROKER:
         with pytest.raises(nats.errors.Error):
             publish_straight(app.folder, "orders.created", b"{}", headers)
