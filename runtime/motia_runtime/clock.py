@@ -15,11 +15,17 @@ LONGEST = 60.0  # seconds slept at a time, so that a clock set by hand is notice
 ROUNDS = 100  # turns of the event loop that work set off by a due time is given
 
 
+_STEADY = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class SystemClock:
     """The machine's wall clock."""
 
     def time(self) -> float:
         return time.time()
+
+    def steady(self) -> float:
+        return time.clock_gettime(_STEADY)
 
     async def sleep_until(self, when: float) -> None:
         while (left := when - time.time()) > 0:  # noqa: ASYNC110  # waits for a time, not for somebody
@@ -39,6 +45,9 @@ class VirtualClock:
         self.settle = settle or _yield_to_the_loop
 
     def time(self) -> float:
+        return self._now
+
+    def steady(self) -> float:
         return self._now
 
     async def sleep_until(self, when: float) -> None:

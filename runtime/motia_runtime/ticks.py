@@ -13,7 +13,7 @@ import logging
 
 import msgspec
 
-from motia_runtime.commit import Claim, now
+from motia_runtime.commit import Claim
 from motia_runtime.handler import NonRetryable, Trigger
 from motia_runtime.naming import cron_subject, durable, plan_subject
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
@@ -130,7 +130,7 @@ class CronWorker(Worker):
         number = delivery.delivered
         queued = max(0.0, runs.services.clock.time() - tick.due)
         key = f"{tick.due:.3f}"
-        claim = Claim(f"{step.name}:{key}", plan_subject(step.name, key), now())
+        claim = Claim(f"{step.name}:{key}", plan_subject(step.name, key), runs.services.clock.steady())
         if tick.skip or (number > 1 and await runs.services.commits.redo(claim)):
             delivery.ack()
             attempt = runs.begin(self._plan, trace, trigger, claim, number, queued)
