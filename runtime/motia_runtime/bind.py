@@ -38,6 +38,7 @@ class BoundStep(msgspec.Struct, frozen=True):
     step: AnyStep
     handler: Bound
     middleware: tuple[Bound, ...] = ()
+    condition: Bound | None = None
 
 
 def bind(project: Project) -> dict[str, BoundStep]:
@@ -48,11 +49,15 @@ def bind(project: Project) -> dict[str, BoundStep]:
         for step in project.steps.values():
             if isinstance(step, NoopStep):
                 continue
+            asked = None
+            if isinstance(step, EventStep) and step.condition:
+                asked = _load(project.root, step.condition, f"condition of {step.name}", (2,))
             middleware = step.middleware if isinstance(step, ApiStep) else ()
             bound[step.name] = BoundStep(
                 step,
                 _load(project.root, step.handler, step.name, _arities(step)),
                 tuple(_load(project.root, m, f"middleware of {step.name}", (3,)) for m in middleware),
+                asked,
             )
         return bound
 

@@ -44,7 +44,7 @@ class EventWorker(Worker):
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
         self._foreign = runs.foreign_topics
         self._topics = {event_subject(topic): topic for topic in step.topics}
-        self._controls: tuple[Control, ...] = controls_of(step, runs)
+        self._controls: tuple[Control, ...] = controls_of(plan, step, runs)
 
     async def start(self) -> None:
         for control in self._controls:
@@ -96,9 +96,7 @@ class EventWorker(Worker):
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
         queued = max(0.0, runs.services.clock.time() - arrival.record.time)
         claim = self._claim(arrival)
-        if not arrival.fresh and await runs.services.commits.redo(claim, f"dead{asked.redrives}"):
-            arrival.delivery.ack()
-            runs.end(self._attempt(arrival), "recovered")
+        if await self._recovered(arrival, claim):
             return
         conflicts = 0
         while True:
@@ -216,13 +214,27 @@ class EventWorker(Worker):
 
     def drop(self, arrival: Arrival, outcome: str) -> None:
         arrival.delivery.ack()
-        self.runs.end(self._attempt(arrival), outcome)
+        self.runs.end(attempt or self.attempt(arrival), outcome)
+
+    def note(self, arrival: Arrival, outcome: str) -> None:
+        self.runs.end(self.attempt(arrival), outcome)
 
     async def bury(self, arrival: Arrival, kind: str, message: str) -> None:
-        await self._end_failed(arrival, self._attempt(arrival), ErrorInfo(kind, message))
+        await self._end_failed(arrival, self.attempt(arrival), ErrorInfo(kind, message))
 
-    def _attempt(self, arrival: Arrival) -> Attempt:
-        """One that did not come to run, for its record."""
+    async def fail(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
+        await self._failed(arrival, attempt, problem)
+
+    async def recovered(self, arrival: Arrival) -> bool:
+        return await self._recovered(arrival, self._claim(arrival))
+
+    async def _recovered(self, arrival: Arrival, claim: Claim) -> bool:
+        if arrival.fresh or not await self.runs.services.commits.redo(claim, f"dead{arrival.asked.redrives}"):
+            return False
+        self.drop(arrival, "recovered")
+        return True
+
+    def attempt(self, arrival: Arrival) -> Attempt:
         asked = arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
         return self.runs.begin(self._plan, asked.trace, trigger, self._claim(arrival), asked.attempt)

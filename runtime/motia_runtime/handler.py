@@ -177,6 +177,13 @@ class TooManyEffects(RuntimeError):
     """A run may have 1,000 effects. Emit fewer, larger events, or commit in between with `ctx.flush()`."""
 
 
+class ReadOnly(RuntimeError):
+    """A condition says yes or no and changes nothing: emits and writes belong in the handler."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"a condition changes nothing, and {what}; do that in the handler")
+
+
 class ValidationFailed(ValueError):
     """A value does not fit its schema. `faults` lists every fault with its JSON Pointer."""
 

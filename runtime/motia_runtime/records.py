@@ -54,7 +54,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     started: float
     queued: float = 0.0  # between the emit (or the due time) and the start
     duration: float
-    outcome: str  # ok, retry (failed, tried again later), dead (dead letter), failed, skipped
+    outcome: str  # ok, recovered, retry (failed, tried again later), dead (dead letter), failed, parked; or why it did not run: skipped, ...
     status: int | None = None  # of an api step's answer
     conflicts: int = 0  # times the run began again because another run wrote what it had read
     error: ErrorInfo | None = None

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 SEARCHED = 500  # newest traces among which a shortened id is looked up
-COLORS = {"ok": "32", "skipped": "2", "retry": "33", "parked": "33", "failed": "31", "dead": "31"}
+COLORS = {
+    "ok": "32",
+    "skipped": "2",
+    "duplicate": "2",
+    "debounced": "2",
+    "retry": "33",
+    "parked": "33",
+    "failed": "31",
+    "dead": "31",
+}
 
 
 @click.group("trace", cls=Group)

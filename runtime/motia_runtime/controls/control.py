@@ -15,7 +15,7 @@ import msgspec
 from motia_runtime.commit import now
 from motia_runtime.ports import Delivery, Record
 from motia_runtime.runner import TraceContext
-from motia_runtime.runs import Runs
+from motia_runtime.runs import Attempt, Runs
 from motia_spec.model import EventStep
 
 
@@ -40,7 +40,7 @@ class Unreadable(Exception):
 
 
 class Hands(Protocol):
-    """What a control may do with an arrival, done by the step's worker. Each of these ends the delivery."""
+    """What a control may do with an arrival, done by the step's worker. Each of these ends the delivery, but where said."""
 
     @property
     def step(self) -> EventStep: ...
@@ -52,11 +52,25 @@ class Hands(Protocol):
         once for each reason, so that a crash between storing and ending gives one; it then comes with `Arrival.came_by` set to it. With
         a `slot`, it takes the place of what waits there, and comes as often as it is handed on."""
 
-    def drop(self, arrival: Arrival, outcome: str) -> None:
-        """End it without a run. `outcome` is what its record says: "duplicate", "skipped", "cancelled"."""
+    def drop(self, arrival: Arrival, outcome: str, attempt: Attempt | None = None) -> None:
+        """End it without a run. `outcome` is what its record says: "duplicate", "skipped", "cancelled". `attempt`: what was tried."""
+
+    def note(self, arrival: Arrival, outcome: str) -> None:
+        """A record of one that was handed on, and does not come again."""
 
     async def bury(self, arrival: Arrival, kind: str, message: str) -> None:
         """End it as a dead letter. `kind` reads as an error's class: "Expired"."""
+    async def fail(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
+        """End it as the handler's failure would: a retry by the step's policy, or a dead letter."""
+
+    async def recovered(self, arrival: Arrival) -> bool:
+        """True: its effects were true before, or had been planned and are now, and it has ended. False: it goes on."""
+        ...
+
+    def attempt(self, arrival: Arrival) -> Attempt:
+        """One at its run, for a control that calls a function of the user's. Ends nothing."""
+        ...
+
 
 
 class Arrival:

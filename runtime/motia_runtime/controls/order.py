@@ -16,15 +16,25 @@
 
 from __future__ import annotations
 
+from motia_runtime.controls.condition import Condition
 from motia_runtime.controls.control import Control
+from motia_runtime.controls.debounce import NewestOfBurst
+from motia_runtime.controls.dedupe import FirstOfKey
 from motia_runtime.controls.delay import Delay
-from motia_runtime.runs import Runs
+from motia_runtime.runs import Plan, Runs
 from motia_spec.model import EventStep
 
 
-def controls_of(step: EventStep, runs: Runs) -> tuple[Control, ...]:
+def controls_of(plan: Plan, step: EventStep, runs: Runs) -> tuple[Control, ...]:
     """Those that the step asks for; most steps ask for none, and then an arrival goes straight to its run."""
+    log, clock = runs.services.log, runs.services.clock
     found: list[Control] = []
     if step.delay:
         found.append(Delay(step.delay))
+    if step.dedupe:
+        found.append(FirstOfKey(step.name, step.dedupe, log))
+    if step.debounce:
+        found.append(NewestOfBurst(step.name, step.debounce, log, clock))
+    if plan.bound.condition:
+        found.append(Condition(plan.bound.condition))
     return tuple(found)

@@ -15,9 +15,6 @@ _KEYS = {  # of a step: what does not happen
     "priority": "events are handled in no fixed order",
     "batch": "the handler is given each event by itself, not a list",
     "join": "the handler is given each event by itself, not a mapping",
-    "dedupe": "a repeated event is handled again",
-    "debounce": "each event is handled at once",
-    "condition": "the step runs for every event",
     "manual": "the step is only drawn",
 }
 
