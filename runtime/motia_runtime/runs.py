@@ -18,8 +18,8 @@ from motia_runtime.context import Context, Secrets
 from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
-from motia_runtime.readonly import ReadOnlyUnit
 from motia_runtime.naming import event_subject
+from motia_runtime.readonly import ReadOnlyUnit
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
@@ -146,11 +146,11 @@ class Attempt:
     def unit(self) -> Unit:
         if self._unit is None:
             self._unit = Unit(self._services, self.plan.emits, self.claim, self.trace_id, self.span_id)
+        return self._unit
+
     def only_look(self) -> None:
         """Have its context refuse all effects, before anybody uses it."""
         self._unit = ReadOnlyUnit(self._services, self.plan.emits, self.claim, self.trace_id, self.span_id)
-
-        return self._unit
 
     @property
     def has_effects(self) -> bool:

@@ -60,6 +60,7 @@ class Hands(Protocol):
 
     async def bury(self, arrival: Arrival, kind: str, message: str) -> None:
         """End it as a dead letter. `kind` reads as an error's class: "Expired"."""
+
     async def fail(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
         """End it as the handler's failure would: a retry by the step's policy, or a dead letter."""
 
@@ -70,7 +71,6 @@ class Hands(Protocol):
     def attempt(self, arrival: Arrival) -> Attempt:
         """One at its run, for a control that calls a function of the user's. Ends nothing."""
         ...
-
 
 
 class Arrival:
