@@ -212,7 +212,7 @@ class EventWorker(Worker):
         await self._hand_on(arrival, arrival.asked.attempt, at, why, slot=slot)
         arrival.delivery.ack()
 
-    def drop(self, arrival: Arrival, outcome: str) -> None:
+    def drop(self, arrival: Arrival, outcome: str, attempt: Attempt | None = None) -> None:
         arrival.delivery.ack()
         self.runs.end(attempt or self.attempt(arrival), outcome)
 
