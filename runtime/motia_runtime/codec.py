@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import msgspec.inspect
 
 from motia_runtime.coerce import coerce
 from motia_runtime.faults import MOST_FAULTS, fault_of, position
@@ -26,6 +27,10 @@ FULL_REPORT = (
 _decode_plain = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _AT = re.compile(r" - at `(?:key in )?(\$[^`]*)`\Z")
+_AS_THEY_ARE = tuple(
+    getattr(msgspec.inspect, f"{kind}Type")
+    for kind in ("Any", "None", "Bool", "Int", "Float", "Str", "Literal", "Enum")
+)  # types whose values are encoded as they came
 _STEP = re.compile(r"\.([^.\[]+)|\[(\d+|\.\.\.)\]")
 
 
@@ -36,7 +41,18 @@ class Codec:
     left of the schema for values that the type has accepted, and its definitions; by default, all of it.
     """
 
-    __slots__ = ("_check", "_check_source", "_decoder", "_defs", "_exact", "_schema", "_type", "_validator", "what")
+    __slots__ = (
+        "_adds_names",
+        "_check",
+        "_check_source",
+        "_decoder",
+        "_defs",
+        "_exact",
+        "_schema",
+        "_type",
+        "_validator",
+        "what",
+    )
 
     def __init__(
         self,
@@ -54,6 +70,7 @@ class Codec:
         self._defs = defs or {}
         self._exact = not gaps
         self._decoder = msgspec.json.Decoder(type)
+        self._adds_names: bool | None = None  # found out when first asked
         self._validator: Any = None
         self._check_source = check
         self._check: Any = None
@@ -68,7 +85,7 @@ class Codec:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise self._malformed(error) from None
         if not trusted:
-            self._refuse_repeated_names(data)
+            self._refuse_repeated_names(data, value)
         if not self._exact:
             self._fill_gaps(self._plain(data), len(data))
         return value
@@ -161,14 +178,20 @@ class Codec:
             faults.sort(key=lambda found: (found[0], found[1].keyword, found[1].detail))
             raise ValidationFailed(self.what, list(dict.fromkeys(fault for _, fault in faults))[:MOST_FAULTS])
 
-    def _refuse_repeated_names(self, data: bytes) -> None:
+    def _refuse_repeated_names(self, data: bytes, value: Any) -> None:
         """An object with a name twice means different things to different readers. Found by counting colons: a repeated name is lost when
-        the text is decoded and encoded again. Only then, or when escapes hide colons, the slow way says which name."""
+        the text is decoded and encoded again. The value is asked first, if only its type adds no names of its own; it may lack some that
+        the type does not know, which plain data has. Only then, or when escapes hide colons, the slow way says which name."""
         colons = data.count(b":")
         if colons < 2:
             return
-        if b"\\u003" not in data and colons == _encode(_decode_plain(data)).count(b":"):
-            return
+        if b"\\u003" not in data:
+            if self._adds_names is None:
+                self._adds_names = _adds_names(msgspec.inspect.type_info(self._type), set())
+            if not self._adds_names and colons == _encode(value).count(b":"):
+                return
+            if colons == _encode(_decode_plain(data)).count(b":"):
+                return
         import json
 
         try:
@@ -186,6 +209,28 @@ class Codec:
         else:
             detail = f"is not valid JSON: {_lower(str(error))}"
         return ValidationFailed(self.what, [Fault("", "json", detail)])
+
+
+def _adds_names(info: Any, seen: set[Any]) -> bool:
+    """Whether a decoded value of this type may be encoded with names, or colons, that its text did not have. In doubt it may."""
+    kinds = msgspec.inspect
+    if isinstance(info, kinds.StructType):
+        if info.cls in seen:
+            return False
+        seen.add(info.cls)
+        return info.tag_field is not None or any(
+            (field.default is not msgspec.NODEFAULT and field.default is not msgspec.UNSET)
+            or field.default_factory is not msgspec.NODEFAULT
+            or _adds_names(field.type, seen)
+            for field in info.fields
+        )
+    if isinstance(info, kinds.UnionType):
+        return any(_adds_names(one, seen) for one in info.types)
+    if isinstance(info, kinds.ListType):
+        return _adds_names(info.item_type, seen)
+    if isinstance(info, kinds.DictType):
+        return _adds_names(info.value_type, seen)
+    return not isinstance(info, _AS_THEY_ARE)
 
 
 def _validator(schema: JSON, defs: Mapping[str, JSON]) -> Any:

@@ -12,7 +12,7 @@ from json_schemas import codec, project
 
 from motia_generator import generate
 from motia_runtime.codec import Codec
-from motia_runtime.handler import ValidationFailed
+from motia_runtime.handler import Model, ValidationFailed
 from motia_runtime.types import load_types
 
 ORDER = {
@@ -91,6 +91,44 @@ def test_what_is_not_json_is_refused_with_a_reason(order: Codec, data: bytes, de
 
 def test_colons_in_texts_and_unknown_names_are_no_repeated_names(order: Codec) -> None:
     assert order.decode(b'{"id": "a:b::", "items": [], "unknown": {"a": 1, "b:": "\\u003a"}}').id == "a:b::"
+
+
+class Leaf(Model):
+    name: str
+    size: int | msgspec.UnsetType = msgspec.UNSET
+
+
+class Tree(Model):
+    leaf: Leaf
+    more: list[Leaf] | msgspec.UnsetType = msgspec.UNSET
+    any: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Sprouting(Model):
+    leaf: Leaf
+    note: str = "none"
+
+
+class Tagged(Model, tag_field="kind", tag="leaf"):
+    name: str
+
+
+@pytest.mark.parametrize(
+    ("kind", "good", "bad"),
+    [
+        (Tree, b'{"leaf": {"name": "a:b"}}', b'{"leaf": {"name": "a", "name": "b"}}'),
+        (Tree, b'{"leaf": {"name": ""}, "more": [{"name": ""}]}', b'{"leaf": {"name": ""}, "more": [], "more": []}'),
+        (Tree, b'{"leaf": {"name": ""}, "any": {"a": 1}}', b'{"leaf": {"name": ""}, "any": {"a": 1, "a": 1}}'),
+        (Sprouting, b'{"leaf": {"name": ""}}', b'{"leaf": {"name": ""}, "leaf": {"name": ""}}'),
+        (Tagged, b'{"kind": "leaf", "name": "a"}', b'{"name": "a", "name": "b"}'),
+        (list[Sprouting], b'[{"leaf": {"name": ""}}]', b'[{"leaf": {"name": ""}, "leaf": {"name": ""}}]'),
+    ],
+)
+def test_repeated_names_are_seen_whatever_the_type_adds(kind: Any, good: bytes, bad: bytes) -> None:
+    codec = Codec("value", kind)
+    codec.decode(good)
+    with pytest.raises(ValidationFailed):
+        codec.decode(bad)
 
 
 def test_trusted_text_is_not_searched_for_repeated_names(order: Codec) -> None:
