@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
@@ -90,7 +91,7 @@ _WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "failed": 2, "dead": 3
 
 
 class Recorded(Protocol):
-    def record(self) -> RunRecord: ...
+    def record(self, epoch: float) -> RunRecord: ...
 
 
 class RecordWriter:
@@ -113,7 +114,8 @@ class RecordWriter:
         ended, self._ended = self._ended, []
         if not ended:
             return
-        records = [one.record() for one in ended]
+        epoch = time.time() - time.perf_counter()
+        records = [one.record(epoch) for one in ended]
         try:
             data = _encode_lines(records)
         except UNSAYABLE:

@@ -64,7 +64,6 @@ class Attempt:
         "queued",
         "secrets",
         "start",
-        "started",
         "status",
         "trace_id",
     )
@@ -87,7 +86,7 @@ class Attempt:
     ) -> None:
         self._services = services
         # of a request only this much, so that a record that waits to be written keeps no body in memory
-        self._asked = asked if isinstance(asked, Trigger) else (asked.method, asked.path)
+        self._asked = asked if type(asked) is Trigger else (asked.method, asked.path)
         self._claim = claim
         self._unit: Unit | None = None
         self._logger: RunLogger | None = None
@@ -99,7 +98,6 @@ class Attempt:
         self.number = number
         self.queued = queued
         self.conflicts = 0
-        self.started = time.time()
         self.start = time.perf_counter()
 
     @property
@@ -160,17 +158,18 @@ class Attempt:
         """Make the effects true, as `Unit.commit`."""
         return self._unit is None or await self._unit.commit()
 
-    def record(self) -> RunRecord:
-        """What is kept of it. Made when records are written, many at a time, which is cheaper than in between."""
+    def record(self, epoch: float) -> RunRecord:
+        """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
+        `time.perf_counter()` for seconds since the epoch."""
         unit, logger = self._unit, self._logger
         if unit is None and logger is None and self.error is None and self.number == 1:
             return RunRecord(  # the same, for a fourth of the time
                 trace_id=self.trace_id,
-                span_id=self.span_id,
+                span_id=self._span_id or new_span_id(),
                 parent_id=self.parent_id,
                 step=self.plan.name,
                 trigger=self.trigger,
-                started=self.started,
+                started=epoch + self.start,
                 queued=self.queued,
                 duration=self.duration,
                 outcome=self.outcome,
@@ -184,7 +183,7 @@ class Attempt:
             step=self.plan.name,
             trigger=self.trigger,
             attempt=self.number,
-            started=self.started,
+            started=epoch + self.start,
             queued=self.queued,
             duration=self.duration,
             outcome=self.outcome,
