@@ -49,6 +49,14 @@ class Application(Litestar):
             exception_handlers={HTTPException: _http_problem, Exception: _failure},
         )
         self.steps = steps
+        self.fixed_steps: dict[
+            tuple[str, bytes], Serve
+        ] = {  # what `find_step` says of paths without parameters, none of them restricted
+            (method, raw_path): endpoint.serve
+            for raw_path, path in steps.literals()
+            if b"/__" not in raw_path and b"%" not in raw_path
+            for method, endpoint in path.steps()
+        }
 
     def find_step(self, method: str, raw_path: bytes) -> tuple[Serve, list[str]] | None:
         """What serves a request that a step answers; None for any other."""

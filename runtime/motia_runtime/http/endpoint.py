@@ -106,6 +106,7 @@ class StepEndpoint:
         self._run = runner.run_api
         self._body: Codec | None = types.codec(step.body) if step.body else None
         self._query = Query(types.codec(step.query) if step.query else None)
+        self._reads_query = step.query is not None  # a schema may ask for some, or fill in defaults
         self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
@@ -129,7 +130,7 @@ class StepEndpoint:
                         if found is None
                         else found
                     )
-                query = self._query.parse(exchange.query)
+                query = self._query.parse(exchange.query) if self._reads_query or exchange.query else {}
                 if raw or self._body is not None:
                     body = decode_body(
                         raw, _read(noted, b"content-type"), _read(noted, b"content-encoding"), self._body
@@ -193,6 +194,10 @@ class PathEndpoint:
     def step(self, method: str) -> StepEndpoint | None:
         """The step that answers; None when something else does."""
         return None if self._cors is not None and method == "OPTIONS" else self._steps.get(method)
+
+    def steps(self) -> list[tuple[str, StepEndpoint]]:
+        """Every method that a step answers, as `step` has it."""
+        return [(method, endpoint) for method in self._steps if (endpoint := self.step(method)) is not None]
 
     def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> Coroutine[Any, Any, None]:
         endpoint = self.step(scope["method"])

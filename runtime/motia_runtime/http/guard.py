@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from motia_runtime.http.problems import Refused
@@ -118,10 +118,11 @@ def _check_site(headers: list[tuple[bytes, bytes]], host: bytes, origins: frozen
 class _Served:
     """One application with its requests in flight."""
 
-    __slots__ = ("app", "find", "idle", "in_flight")
+    __slots__ = ("app", "find", "fixed", "idle", "in_flight")
 
     def __init__(self, app: App) -> None:
         self.app = app
+        self.fixed: Mapping[tuple[str, bytes], Serve] = getattr(app, "fixed_steps", {})
         self.find: Find | None = getattr(app, "find_step", None)
         self.in_flight = 0
         self.idle: asyncio.Event | None = None  # made when somebody waits for it
@@ -168,18 +169,22 @@ class Switch:
     def take(self, cycle: Cycle) -> Coroutine[Any, Any, None] | None:
         """The short way from our own server to a step: what is to be run, or None for what goes the way of ASGI. The same checks, and no scope,
         messages and coroutines of the layers in between."""
-        path = cycle.raw_path
-        if b"/__" in path or b"%" in path or not self.hosts.passes(cycle.host):
-            return None  # perhaps restricted, or to be refused
+        if not self.hosts.passes(cycle.host):
+            return None  # to be refused
         served = self._served
-        if served.find is None:
-            return None
-        found = served.find(cycle.method, path)
-        if found is None:
-            return None
+        path = cycle.raw_path
+        values: list[str] = []
+        serve = served.fixed.get((cycle.method, path))
+        if serve is None:
+            if b"/__" in path or b"%" in path or served.find is None:
+                return None  # perhaps restricted
+            found = served.find(cycle.method, path)
+            if found is None:
+                return None
+            serve, values = found
         served.in_flight += 1
         cycle.leave = served.leave
-        return found[0](cycle, found[1])
+        return serve(cycle, values)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         kind = scope["type"]

@@ -8,6 +8,7 @@ does not step back from a literal segment that leads nowhere, and it routes the 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Generic, TypeVar
 from urllib.parse import quote, unquote_to_bytes
 
@@ -75,6 +76,10 @@ class Routes(Generic[T]):
             else:
                 node = node.literal.setdefault(segment, _Node())
         node.route = value
+
+    def literals(self) -> Iterable[tuple[bytes, T]]:
+        """The paths, as they are sent, that mean a template without parameters."""
+        return self._literal.items()
 
     def find(self, raw_path: bytes) -> tuple[T, list[str]] | None:
         """The value of the template that `raw_path` (still percent-encoded) fits, and its parameters in order. `Refused` for a malformed path."""
