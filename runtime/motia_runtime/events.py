@@ -8,6 +8,8 @@ crash or a restart does not use up attempts of events that only waited in a buff
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -79,17 +81,28 @@ class EventWorker(Worker):
                 control.leave(arrival)
 
     async def _run_alone(self, arrival: Arrival) -> None:
-        """One that may have killed the process, with nothing of its like beside it."""
-        event_id = arrival.asked.event_id
+        async with self.alone(arrival) as may_run:
+            if may_run:
+                try:
+                    await self._run(arrival)
+                finally:
+                    self._survived(arrival)
+
+    @asynccontextmanager
+    async def alone(self, arrival: Arrival) -> AsyncIterator[bool]:
+        if not self._suspects.suspected(arrival.delivery):
+            yield True
+            return
         async with self._suspects.lane:
-            if not await self._suspects.may_run(self.step, event_id):
+            may_run = await self._suspects.may_run(self.step, arrival.asked.event_id)
+            if not may_run:
                 times = f"{arrival.delivery.delivered} deliveries"
                 await self.bury(arrival, "ProcessDied", f"the process died each time this event was run ({times})")
-                return
-            try:
-                await self._run(arrival)
-            finally:
-                self._suspects.survived(self.step, event_id)
+            yield may_run
+
+    def _survived(self, arrival: Arrival) -> None:
+        if self._suspects.suspected(arrival.delivery):
+            self._suspects.survived(self.step, arrival.asked.event_id)
 
     async def _run(self, arrival: Arrival) -> None:
         runs, step, asked = self.runs, self.step, arrival.asked
@@ -214,6 +227,7 @@ class EventWorker(Worker):
 
     def drop(self, arrival: Arrival, outcome: str, attempt: Attempt | None = None) -> None:
         arrival.delivery.ack()
+        self._survived(arrival)
         self.runs.end(attempt or self.attempt(arrival), outcome)
 
     def note(self, arrival: Arrival, outcome: str) -> None:
@@ -224,6 +238,7 @@ class EventWorker(Worker):
 
     async def fail(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
         await self._failed(arrival, attempt, problem)
+        self._survived(arrival)
 
     async def recovered(self, arrival: Arrival) -> bool:
         return await self._recovered(arrival, self._claim(arrival))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from motia_runtime.bind import HandlerError
@@ -204,3 +206,45 @@ async def test_one_that_does_not_fit_is_found_before_anything_runs(make_app, sou
         "".join(d.code for d in caught.value.diagnostics) if isinstance(caught.value, SpecError) else str(caught.value)
     )
     assert words in found
+
+
+async def test_one_that_may_kill_the_process_is_asked_alone_and_not_for_ever(make_app, monkeypatch):
+    """The broker takes no outcome twice, as if the process had died; the third delivery comes under suspicion."""
+    checks = """
+    from motia_runtime.ports import LogUnavailable
+
+    asked = []
+
+    def is_large(data, ctx):
+        asked.append(data.n)
+        if len(asked) < 3:
+            raise LogUnavailable("as if the process had died")
+        return data.n > 10
+    """
+    async with make_app(SPEC, work=WORK, checks=checks) as app:
+        import sys
+
+        suspects, verdicts = app._version.engine._suspects, []
+        may_run = suspects.may_run
+
+        async def noted(step, event_id):
+            assert suspects.lane.locked()
+            verdicts.append(await may_run(step, event_id) and sys.modules["steps.checks"].asked[0] != 99)
+            return verdicts[-1]
+
+        monkeypatch.setattr(suspects, "may_run", noted)
+        await app.emit("a", {"n": 20})
+        await app.advance(10)
+        assert verdicts == [True, True], "for the condition, and for the run"
+        assert await app.state.items("done") == {"20": 1}
+        sys.modules["steps.checks"].asked.clear()
+        verdicts.clear()
+        await app.emit("a", {"n": 99})
+        await app.advance(10)
+        assert verdicts == [False]
+        assert sys.modules["steps.checks"].asked == [99, 99]
+        (letter,) = await app.dead_letters()
+        assert letter.story.error.type == "ProcessDied"
+        async with asyncio.timeout(5):
+            while [r for r in await app._log.lasts("rt.=m.Work.*") if r.data and r.subject.endswith(".1")]:
+                await asyncio.sleep(0.001)

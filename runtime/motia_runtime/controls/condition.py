@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from motia_runtime.bind import Bound
 from motia_runtime.controls.control import Arrival, Control, Unreadable
 from motia_runtime.ports import LogUnavailable
@@ -19,12 +21,17 @@ class Condition(Control):
             value = arrival.value
         except Unreadable:
             return True
+        async with hands.alone(arrival) as may_run:
+            return may_run and await self._ask(arrival, value)
+
+    async def _ask(self, arrival: Arrival, value: Any) -> bool:
+        hands, function = arrival.hands, self._function
         attempt = hands.attempt(arrival)
         attempt.only_look()
         try:
-            answer = await hands.runs.executor.run(self._function, (value,), attempt.ctx, hands.step.timeout)
+            answer = await hands.runs.executor.run(function, (value,), attempt.ctx, hands.step.timeout)
             if not isinstance(answer, bool):
-                where = f"{self._function.handler.path}:{self._function.handler.function}"
+                where = f"{function.handler.path}:{function.handler.function}"
                 raise TypeError(f"the condition {where} gave {answer!r:.100}; return True or False")
         except LogUnavailable:
             raise

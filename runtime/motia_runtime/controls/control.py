@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import msgspec
@@ -66,6 +67,11 @@ class Hands(Protocol):
 
     async def recovered(self, arrival: Arrival) -> bool:
         """True: its effects were true before, or had been planned and are now, and it has ended. False: it goes on."""
+        ...
+
+    def alone(self, arrival: Arrival) -> AbstractAsyncContextManager[bool]:
+        """To call a function of the user's in. An event that may have killed the process has nothing of its like beside it there. False: it has
+        done so often enough, and is buried."""
         ...
 
     def attempt(self, arrival: Arrival) -> Attempt:
