@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from motia_runtime.codec import Codec
 from motia_runtime.handler import Fault, ValidationFailed
+from motia_runtime.http.exchange import text_of
 from motia_runtime.http.problems import Refused, from_faults
 from motia_runtime.http.query import parse_pairs
 
@@ -20,7 +21,7 @@ _CHARSETS = {"utf-8": "utf-8", "utf8": "utf-8", "us-ascii": "ascii", "ascii": "a
 _PARAMETER = re.compile(r';\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s;"]*))\s*')
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _ANY = Codec("body")
-_known_types: dict[str, tuple[Kind, str]] = {}
+_known_types: dict[bytes, tuple[Kind, str]] = {}
 
 
 class ClientGone(Exception):  # reads as the fact it states
@@ -50,19 +51,19 @@ def too_large(limit: int) -> Refused:
     return Refused(413, f"A body may have {limit:,} bytes here.")
 
 
-def decode_body(raw: bytes, content_type: str | None, coding: str | None, codec: Codec | None) -> Any:
+def decode_body(raw: bytes, content_type: bytes | None, coding: bytes | None, codec: Codec | None) -> Any:
     """The value a handler gets as `request.body`; None when empty or binary. `coding` is the Content-Encoding. With a `codec` the body has to be JSON that fits.
 
     Raises `Refused`: 400 for what is malformed or does not fit, 415 for another media type, character set or content coding.
     """
-    if coding is not None and coding.lower() != "identity":
-        raise Refused(415, f"The content coding {coding!r} is not read here; send the body as it is.")
+    if coding is not None and coding.lower() != b"identity":
+        raise Refused(415, f"The content coding {text_of(coding)!r} is not read here; send the body as it is.")
     if codec is not None:
         if not raw:
             raise from_faults(ValidationFailed("body", [Fault("", "required", "a body is required")]), "body")
         kind = "other" if content_type is None else _kind_of(content_type)[0]
         if kind != "json":
-            found = "without a Content-Type" if content_type is None else f"of type {content_type!r}"
+            found = "without a Content-Type" if content_type is None else f"of type {text_of(content_type)!r}"
             raise Refused(415, f"The body is read only as application/json; this one came {found}.")
         return _read_json(raw, codec)
     if not raw or content_type is None:
@@ -79,11 +80,11 @@ def decode_body(raw: bytes, content_type: str | None, coding: str | None, codec:
     return parse_pairs(text, "body") if kind == "form" else text
 
 
-def _kind_of(content_type: str) -> tuple[Kind, str]:
+def _kind_of(content_type: bytes) -> tuple[Kind, str]:
     """How to read a body of this Content-Type: kind and Python codec. `Refused` (415) for a character set that is not known."""
     found = _known_types.get(content_type)
     if found is None:
-        found = _parse_type(content_type)
+        found = _parse_type(text_of(content_type))
         if len(_known_types) >= KNOWN_TYPES:
             _known_types.clear()
         _known_types[content_type] = found

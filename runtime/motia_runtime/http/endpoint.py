@@ -12,7 +12,7 @@ from motia_runtime.handler import Problem, Request, ValidationFailed
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
 from motia_runtime.http.cors import CorsPolicy
-from motia_runtime.http.exchange import Asgi, Exchange
+from motia_runtime.http.exchange import Asgi, Exchange, text_of
 from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
@@ -36,7 +36,7 @@ def header_dict(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
         pass
     found = {}
     for name_bytes, value_bytes in headers:
-        name, value = name_bytes.decode("latin-1"), _text(value_bytes)
+        name, value = name_bytes.decode("latin-1"), text_of(value_bytes)
         joint = "; " if name == "cookie" else ", "
         found[name] = f"{found[name]}{joint}{value}" if name in found else value
     return found
@@ -78,18 +78,6 @@ class WireRequest(Request[Any, Any, Any]):
         self._headers = value
 
 
-def _read(noted: dict[bytes, bytes], name: bytes) -> str | None:
-    value = noted.get(name)
-    return None if value is None else _text(value)
-
-
-def _text(value: bytes) -> str:
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
 class Codecs(Protocol):
     """What the HTTP side needs of a project's types; `motia_runtime.types.Types` is it."""
 
@@ -116,25 +104,19 @@ class StepEndpoint:
         """Answer one request; `values` are the parameters in its path."""
         try:
             noted = exchange.noted
-            context = trace.parse(_read(noted, b"traceparent")) if noted else None
-            if context is None:
-                context = trace.new_trace()
+            parent = noted.get(b"traceparent")
+            context = (None if parent is None else trace.parse(text_of(parent))) or trace.new_trace()
             raw = b""
             body: Any = None
             try:
-                if noted and (b"content-length" in noted or b"transfer-encoding" in noted):
+                length = noted.get(b"content-length")
+                if length is not None or b"transfer-encoding" in noted:
                     limit = self.step.body_limit
                     found = exchange.body_at_hand(limit)
-                    raw = (
-                        await read_body(exchange.receive, noted.get(b"content-length"), limit)
-                        if found is None
-                        else found
-                    )
+                    raw = await read_body(exchange.receive, length, limit) if found is None else found
                 query = self._query.parse(exchange.query) if self._reads_query or exchange.query else {}
                 if raw or self._body is not None:
-                    body = decode_body(
-                        raw, _read(noted, b"content-type"), _read(noted, b"content-encoding"), self._body
-                    )
+                    body = decode_body(raw, noted.get(b"content-type"), noted.get(b"content-encoding"), self._body)
                 params = dict(zip(self._names, values, strict=True)) if values else {}
                 request = WireRequest(body, params, query, exchange.headers, raw, exchange.method, exchange.path)
                 answer = await self._run(self.step, request, context, self._finish)
@@ -146,7 +128,8 @@ class StepEndpoint:
                 answer = self._failed(error, context.trace_id)
             lines = b"x-trace-id: %b\r\n" % context.trace_id.encode()
             if self._cors is not None:
-                lines += render(self._cors.headers(_read(noted, b"origin")))
+                origin = noted.get(b"origin")
+                lines += render(self._cors.headers(None if origin is None else text_of(origin)))
             if not exchange.reply_now(answer, lines):
                 await exchange.reply(answer, lines)
         except BaseException as error:

@@ -28,7 +28,8 @@ from motia_runtime.http.shared import State
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 REFUSED_METHODS = frozenset({b"TRACE", b"CONNECT"})
-SPECIAL_HEADERS = frozenset({b"host", b"expect", b"transfer-encoding", *NOTED})
+STRICT = frozenset({b"host", b"expect", b"transfer-encoding"})  # headers with rules of their own
+SPECIAL_HEADERS = STRICT | NOTED
 IDLE, HEAD, BODY, CLOSED = range(4)  # what is being read; CLOSED: nothing more, the rest is thrown away
 LINGER_BYTES = 64 * 1024 * 1024  # read and thrown away at most, after the last answer
 
@@ -168,10 +169,13 @@ class Connection(HttpToolsProtocol):
         name = name.lower()
         value = value.rstrip(b" \t")
         if name in SPECIAL_HEADERS:
-            self._special(name, value)
+            if name in STRICT:
+                self._check_strictly(name, value)
+            if name in NOTED:
+                note(self.noted, name, value)
         self.headers.append((name, value))
 
-    def _special(self, name: bytes, value: bytes) -> None:
+    def _check_strictly(self, name: bytes, value: bytes) -> None:
         if name == b"host":
             if self.host is not None:
                 raise _Refuse(400, "A request has exactly one Host header; this one has several.")
@@ -183,8 +187,6 @@ class Connection(HttpToolsProtocol):
             if value.lower() != b"100-continue":
                 raise _Refuse(417, 'The only expectation known here is "100-continue".')
             self._expects_continue = True
-        if name in NOTED:
-            note(self.noted, name, value)
 
     def on_headers_complete(self) -> None:
         parser = self.parser
