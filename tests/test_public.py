@@ -59,8 +59,8 @@ def test_handlers_rely_on_these_names() -> None:
     from motia_runtime import context, handler
 
     assert {
-        "Fault", "InvalidHeader", "InvalidKey", "InvalidTopic", "Model", "NonRetryable", "Problem", "Request", "Response",
-        "TooManyEffects", "Trigger", "ValidationFailed",
+        "Fault", "InvalidHeader", "InvalidKey", "InvalidTopic", "Model", "NonRetryable", "Problem", "ReadOnly", "Request",
+        "Response", "RetryLater", "StateChange", "StreamChange", "TooManyEffects", "Trigger", "ValidationFailed",
     } == defined(handler)  # fmt: skip
     assert set(handler.Request.__slots__) == {
         "body", "headers", "method", "path", "path_params", "query_params", "raw_body",
