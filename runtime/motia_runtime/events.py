@@ -19,6 +19,7 @@ from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
 from motia_runtime.controls.order import controls_of
 from motia_runtime.deadletters import Story, letter_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
+from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
 from motia_runtime.plans import Planned
 from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record, TooLarge
@@ -40,7 +41,8 @@ class EventWorker(Worker):
         self._plan = plan
         self.step = step
         self.runs = runs
-        default = CONCURRENCY if plan.bound.handler.is_async else THREAD_CONCURRENCY
+        threads = PROCESSES if step.isolation == "process" else THREAD_CONCURRENCY
+        default = CONCURRENCY if plan.bound.handler.is_async else threads
         super().__init__(step.name, runs, step.concurrency.limit if step.concurrency else default)
         self._suspects = suspects
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
@@ -60,7 +62,9 @@ class EventWorker(Worker):
 
     async def _consume(self, credit: int) -> Consumer:
         subjects = [*(event_subject(t) for t in self.step.topics), retry_subject(self.step.name)]
-        return await self.runs.services.log.consume(durable(self.step.name), subjects, self._deliver, credit=credit)
+        return await self.runs.services.log.consume(
+            durable(self.step.name), subjects, self._deliver, credit=credit, alone=self.step.order_by is not None
+        )
 
     async def stop(self, grace: float) -> None:
         await super().stop(grace)
@@ -68,14 +72,17 @@ class EventWorker(Worker):
             await control.stop()
 
     async def _work(self, delivery: Delivery) -> None:
-        arrival = Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode)
+        await self._process(Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode))
+
+    async def _process(self, arrival: Arrival) -> None:
+        """Through the controls to its run, and to its end."""
         passed = 0
         try:
             for control in self._controls:
                 if not await control.admit(arrival):
                     return
                 passed += 1
-            await self._run_alone(arrival) if self._suspects.suspected(delivery) else await self._run(arrival)
+            await self._run_alone(arrival) if self._suspects.suspected(arrival.delivery) else await self._run(arrival)
         finally:
             for control in reversed(self._controls[:passed]):
                 control.leave(arrival)
@@ -149,14 +156,17 @@ class EventWorker(Worker):
             return
         error = self.runs.describe(problem.fault if isinstance(problem, Unreadable) else problem)
         final = isinstance(problem, (Unreadable, NonRetryable)) or skipped_by(retry, problem)
-        if not final and asked.attempt < retry.attempts:
+        if not final and asked.attempt < self._attempts:
             delay = problem.delay if isinstance(problem, RetryLater) else retry_delay(retry, asked.attempt)
             at = self.runs.services.clock.time() + delay
             await self._hand_on(arrival, asked.attempt + 1, at, "retry", flushed=attempt.claim.flushed)
-            arrival.delivery.ack()
             self.runs.end(attempt, "retry", error)
         else:
             await self._end_failed(arrival, attempt, error)
+
+    @property
+    def _attempts(self) -> int:
+        return self.step.retry.attempts
 
     async def _end_failed(self, arrival: Arrival, attempt: Attempt, error: ErrorInfo) -> None:
         if self.step.dead_letter:
@@ -188,7 +198,6 @@ class EventWorker(Worker):
         if now - arrival.asked.first_seen > self.runs.park_limit:
             return False
         await self._hand_on(arrival, arrival.asked.attempt, now + PARK, f"park:{arrival.record.seq}")
-        arrival.delivery.ack()
         self.runs.end(attempt, "parked")
         return True
 
@@ -202,6 +211,7 @@ class EventWorker(Worker):
         slot: str | None = None,
         flushed: int | None = None,
     ) -> None:
+        """Have this step get the event again then, and end this delivery."""
         asked = arrival.asked
         flushed = asked.flushed if flushed is None else flushed
         headers = {
@@ -218,12 +228,12 @@ class EventWorker(Worker):
         await self.runs.services.log.append(
             retry_subject(self.step.name), arrival.record.data, headers=headers, id=once, at=at, slot=slot
         )
+        arrival.delivery.ack()
 
     # -- what controls may do (`Hands`)
 
     async def hand_on(self, arrival: Arrival, at: float, *, why: str, slot: str | None = None) -> None:
         await self._hand_on(arrival, arrival.asked.attempt, at, why, slot=slot)
-        arrival.delivery.ack()
 
     def drop(self, arrival: Arrival, outcome: str, attempt: Attempt | None = None) -> None:
         arrival.delivery.ack()

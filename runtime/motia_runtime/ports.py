@@ -196,11 +196,13 @@ class Log(Protocol):
         *,
         credit: int,
         exclusive: bool = False,
+        alone: bool = False,
     ) -> Consumer:
         """Have records of these subjects (all of one part, retry belongs to ev) delivered, each until it is ended.
 
         Durable by `name`: continues where that consumer left off; a new one starts with what is appended after its creation. At most `credit`
-        deliveries, plus what `Consumer.resume` adds. `exclusive`: one un-ended delivery at a time over all instances, in order."""
+        deliveries, plus what `Consumer.resume` adds. `exclusive`: one un-ended delivery at a time over all instances, in order. `alone`: of all instances only the one that has begun
+        last (with credit) gets deliveries."""
         ...
 
     async def backlog(self, name: str) -> Backlog:

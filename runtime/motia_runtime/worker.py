@@ -40,6 +40,11 @@ class Worker(ABC):
         """Deliveries in hand: running and waiting."""
         return len(self._running) + len(self._waiting)
 
+    @property
+    def holds(self) -> int:
+        """Deliveries that the broker has to hear of now and then."""
+        return self.busy
+
     async def stop(self, grace: float) -> None:
         """Take no more, let what runs finish for `grace` seconds, give back the rest."""
         self._stopping = True

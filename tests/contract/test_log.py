@@ -840,3 +840,33 @@ async def test_a_pause_ends_by_itself(log: Log) -> None:
 async def test_nobody_can_not_be_paused(log: Log) -> None:
     with pytest.raises(LookupError, match="nobody"):
         await log.pause("nobody", time.time() + 60)
+
+
+async def test_alone_only_who_began_last_gets_deliveries(log: Log) -> None:
+    """Also when the one before goes on asking, and keeps what it has in hand until that comes again."""
+    first, second = Inbox(), Inbox()
+    one = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=True)
+    await log.append("ev.alone", b"1")
+    held = await first.next()
+    declared = await log.consume("Alone", ["ev.alone"], Inbox(), credit=0, alone=True)  # takes nothing over
+    await declared.stop()
+    await log.append("ev.alone", b"2")
+    (await first.next()).ack()
+    two = await log.consume("Alone", ["ev.alone"], second, credit=10, alone=True)
+    one.resume(5)
+    for n in range(3, 9):
+        await log.append("ev.alone", b"%d" % n)
+    got = [await second.next() for _ in range(6)]
+    assert [d.record.data for d in got] == [b"%d" % n for n in range(3, 9)]
+    for delivery in got:
+        delivery.ack()
+    again = await second.next(within=ACK_WAIT + 5)
+    assert (again.record.data, again.record.seq, again.delivered) == (b"1", held.record.seq, 2)
+    again.ack()
+    await first.nothing()
+    await one.stop()
+    await two.stop()
+    three = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=True)
+    await log.append("ev.alone", b"9")
+    (await first.next()).ack()
+    await three.stop()

@@ -410,7 +410,6 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         state: { s: {} }
         streams: { t: { access: steps/x.py:see } }
         steps:
-          A: { type: api, method: GET, path: /, idempotency: {}, rateLimit: { limit: 1, per: 1s } }
           B:
             type: event
             subscribes: [a, { state: s }]
@@ -435,12 +434,8 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         "/streams",
         "/streams/t/access",
         "/server/streamAuth",
-        "/steps/A/idempotency",
-        "/steps/A/rateLimit",
         "/steps/B/subscribes/1",
-        "/steps/B/orderBy",
         "/steps/B/concurrency/key",
-        "/steps/B/isolation",
         "/steps/B/handler",
         "/steps/C/manual",
         "/steps/E/batch",

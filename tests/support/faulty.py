@@ -98,12 +98,13 @@ class FaultyLog:
         *,
         credit: int,
         exclusive: bool = False,
+        alone: bool = False,
     ) -> Consumer:
         def through(delivery: Delivery) -> None:
             if not self.still:
                 deliver(_Delivery(self, delivery))
 
-        consumer = await self._log.consume(name, subjects, through, credit=credit, exclusive=exclusive)
+        consumer = await self._log.consume(name, subjects, through, credit=credit, exclusive=exclusive, alone=alone)
         return _Consumer(self, consumer)
 
     # -- what can't

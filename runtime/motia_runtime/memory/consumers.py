@@ -47,8 +47,10 @@ class Durable:
     def wants(self, record: Record) -> bool:
         return any(fits(record.subject, pattern) for pattern in self.patterns)
 
-    def join(self, deliver: Callable[[Delivery], None], credit: int) -> Running:
+    def join(self, deliver: Callable[[Delivery], None], credit: int, *, alone: bool = False) -> Running:
         running = Running(self, deliver, credit)
+        if alone and credit:
+            self._running.clear()
         self._running.append(running)
         self.wake()
         return running

@@ -226,6 +226,7 @@ class MemoryLog:
         *,
         credit: int,
         exclusive: bool = False,
+        alone: bool = False,
     ) -> Consumer:
         parts = {id(part): part for part in map(self._part, subjects)}
         if len(parts) != 1:
@@ -237,7 +238,7 @@ class MemoryLog:
             part.stored.append(durable.wake)
         durable.patterns = tuple(subjects)
         durable.most = 1 if exclusive else None
-        return durable.join(deliver, credit)
+        return durable.join(deliver, credit, alone=alone)
 
     async def backlog(self, name: str) -> Backlog:
         durable = self._durables.get(name)

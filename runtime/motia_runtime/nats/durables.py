@@ -19,7 +19,13 @@ from motia_runtime.ports import Backlog, LogUnavailable
 NOT_FOUND = frozenset({10059, 10014})  # stream, consumer
 IN_FLIGHT = 65_536  # un-ended deliveries of a consumer over all instances; those given back with a delay count
 BLINK = 0.03  # seconds of pause by which one is ended
-CHANGING = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending")
+GROUP = "one"  # of the requests of a consumer that one instance has alone
+PINNED: dict[str, Any] = {
+    "priority_groups": [GROUP],
+    "priority_policy": "pinned_client",
+    "priority_timeout": int(120e9),  # ns without a request; `pulls.EXPIRES` is below
+}
+CHANGING = ("filter_subjects", "ack_wait", "max_deliver", "max_ack_pending", *PINNED)
 
 
 class _Place(msgspec.Struct):
@@ -69,7 +75,9 @@ class Durables:
         self._layout = layout
         self._streams: dict[str, str] = {}  # of those made here: name -> stream
 
-    async def make(self, stream: str, name: str, filters: list[str], *, ack_wait: float, exclusive: bool) -> None:
+    async def make(
+        self, stream: str, name: str, filters: list[str], *, ack_wait: float, exclusive: bool, alone: bool
+    ) -> None:
         """See that it is there and as wanted; a pause and whatever a person set stay. Raises `LogUnavailable`."""
         config: dict[str, Any] = {
             "durable_name": name,
@@ -80,6 +88,7 @@ class Durables:
             "max_deliver": -1,
             "max_ack_pending": 1 if exclusive else IN_FLIGHT,
             "metadata": {"motia": self._layout.prefix},
+            **(PINNED if alone else dict.fromkeys(PINNED)),
         }
         info = await self._info(stream, name)
         if info is not None:
@@ -93,6 +102,10 @@ class Durables:
         body = msgspec.json.encode({"stream_name": stream, "config": config})
         await self._call(f"CONSUMER.CREATE.{stream}.{name}", body, name)
         self._streams[name] = stream
+
+    async def unpin(self, stream: str, name: str) -> None:
+        """Take the consumer away from whoever is the one that gets its deliveries. Raises `LogUnavailable`."""
+        await self._call(f"CONSUMER.UNPIN.{stream}.{name}", msgspec.json.encode({"group": GROUP}), name)
 
     async def backlog(self, name: str) -> Backlog | None:
         """None: there is no such consumer."""

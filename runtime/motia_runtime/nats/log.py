@@ -232,6 +232,7 @@ class NatsLog:
         *,
         credit: int,
         exclusive: bool = False,
+        alone: bool = False,
     ) -> Consumer:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no consumer name: use naming.durable")
@@ -243,10 +244,12 @@ class NatsLog:
         filters = sorted(wire for _, wire in places)
 
         async def ensure() -> None:
-            await self._durables.make(stream, name, filters, ack_wait=self._ack_wait, exclusive=exclusive)
+            await self._durables.make(stream, name, filters, ack_wait=self._ack_wait, exclusive=exclusive, alone=alone)
 
         await patiently(ensure)
-        consumer = NatsConsumer(self._link, self._layout, stream, name, deliver, credit, ensure)
+        if alone and credit:
+            await patiently(lambda: self._durables.unpin(stream, name))
+        consumer = NatsConsumer(self._link, self._layout, stream, name, deliver, credit, ensure, alone=alone)
         self._started += 1
         consumer.start(self._started)
         return consumer

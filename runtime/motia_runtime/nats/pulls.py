@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 
 from motia_runtime.nats.appends import MARKER, own_head, own_id
+from motia_runtime.nats.durables import GROUP
 from motia_runtime.nats.link import LOG, Link
 from motia_runtime.nats.streams import Layout
 from motia_runtime.nats.wire import ack_fields
@@ -19,6 +20,8 @@ from motia_runtime.ports import Delivery, LogUnavailable, Record
 EXPIRES = 60.0  # seconds a request waits at the broker
 HEARTBEAT = 5.0  # seconds between signs of life of a waiting request
 PAUSE = 0.2  # seconds before asking again after a refusal
+LONGEST_PAUSE = 2.0  # seconds between attempts when it goes on being refused
+UNPINNED = 5.0  # seconds a request waits that the broker has chosen nobody for: an instance that stands still shall not be chosen
 LARGEST = 4096  # records asked for at once
 
 
@@ -65,6 +68,8 @@ class NatsConsumer:
         deliver: Callable[[Delivery], None],
         credit: int,
         ensure: Callable[[], Awaitable[None]],
+        *,
+        alone: bool = False,
     ) -> None:
         self._link = link
         self._layout = layout
@@ -75,16 +80,21 @@ class NatsConsumer:
         self._ensure = ensure
         self._loop = asyncio.get_running_loop()
         self._pull = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
+        self._alone = alone
+        self._pin = ""  # what the broker knows the one by that gets the deliveries, when that is us
         self._scheduled = False
         self._stopped = False
         self._alive = self._loop.time()
         self._repair: asyncio.Task[None] | None = None
         self._sid = 0
         self._inbox = ""
+        self._elected = f"$JS.EVENT.ADVISORY.CONSUMER.LEADER_ELECTED.{stream}.{name}"
+        self._elections = 0
 
     def start(self, number: int) -> None:
         self._inbox = f"{self._link.inbox}c.{number}"
         self._sid = self._link.listen(self._inbox, self._receive)
+        self._elections = self._link.listen(self._elected, self._on_elected)
         self._link.on_up.append(self._ask_anew)
         self._link.on_sweep.append(self._check)
         self._ask()
@@ -103,6 +113,8 @@ class NatsConsumer:
         self._link.on_sweep.remove(self._check)
         if self._repair is not None:
             self._repair.cancel()
+        self._link.unlisten(self._elections)
+        self._link.forget(self._elections)
         self._link.unlisten(self._sid)
         with contextlib.suppress(LogUnavailable):
             await self._link.barrier()  # what was on its way arrives, and is given back
@@ -117,13 +129,26 @@ class NatsConsumer:
         self._credit -= batch
         self._asked += batch
         self._alive = self._loop.time()
-        body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d}' % (batch, int(EXPIRES * 1e9), int(HEARTBEAT * 1e9))
-        self._link.publish_with_reply(self._pull, self._inbox, body)
+        self._link.publish_with_reply(self._pull, self._inbox, self._request(batch))
+
+    def _request(self, batch: int) -> bytes:
+        expires, beat = (UNPINNED, UNPINNED / 2) if self._alone and not self._pin else (EXPIRES, HEARTBEAT)
+        body = b'{"batch":%d,"expires":%d,"idle_heartbeat":%d' % (batch, int(expires * 1e9), int(beat * 1e9))
+        if self._alone:
+            body += b',"group":"%s"' % GROUP.encode()
+            if self._pin:
+                body += b',"id":"%s"' % self._pin.encode()
+        return body + b"}"
 
     def _ask_anew(self) -> None:
         self._credit += self._asked
         self._asked = 0
         self._ask()
+
+    def _on_elected(self, _subject: str, _reply: str, _status: int, _head: dict[str, str], _data: bytes) -> None:
+        """The consumer moved to another server of the cluster, which does not know what we have asked for."""
+        if not self._stopped and self._repair is None:
+            self._ask_anew()
 
     def _check(self, now: float) -> None:
         if self._asked and now - self._alive > 2.5 * HEARTBEAT and self._link.up and self._repair is None:
@@ -155,6 +180,8 @@ class NatsConsumer:
             return
         given = None
         if head:
+            if self._alone:
+                self._pin = head.get("Nats-Pin-Id", self._pin)
             given = own_id(head)
             head = own_head(head)
         record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time, id=given)
@@ -173,6 +200,14 @@ class NatsConsumer:
             if status == 408:
                 self.resume(0)
                 return
+        if (
+            status == 423
+        ):  # another instance has taken over, or the broker has forgotten us: no request of ours stands any more
+            self._pin = ""
+            self._credit += self._asked
+            self._asked = 0
+            self.resume(0)
+            return
         # Any other: the consumer is gone, moves to another server, or nobody serves it (503).
         if not self._stopped and self._repair is None:
             self._mend()
@@ -182,14 +217,19 @@ class NatsConsumer:
 
     async def _mended(self) -> None:
         """See that the consumer is there, then ask for all that there is credit for."""
+        wait, why = PAUSE, ""
         try:
             while True:
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(wait)
                 try:
                     await self._ensure()
                     break
                 except LogUnavailable as error:
-                    LOG.warning("the consumer %s can't be reached: %s", self._name, error)
+                    if why != (why := str(error)):  # said once, not at every attempt
+                        LOG.warning("the consumer %s can't be reached: %s", self._name, why)
+                    wait = min(wait * 2, LONGEST_PAUSE)
+            if why:
+                LOG.info("the consumer %s is back", self._name)
         finally:
             self._repair = None
         self._ask_anew()

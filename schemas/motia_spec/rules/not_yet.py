@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 
 from motia_spec.diagnostics import Diagnostic, warning
-from motia_spec.model import ApiStep, EventStep, NoopStep
+from motia_spec.model import EventStep, NoopStep
 from motia_spec.place import Place
 from motia_spec.rules.base import Checking
 from motia_spec.tree import Cursor
 
 _KEYS = {  # of a step: what does not happen
-    "idempotency": "a repeated request runs again",
-    "rateLimit": "requests are not limited",
-    "orderBy": "events are handled in no fixed order",
     "priority": "events are handled in no fixed order",
     "batch": "the handler is given each event by itself, not a list",
     "join": "the handler is given each event by itself, not a mapping",
@@ -23,7 +20,7 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
     for step in checking.project.steps.values():
         at = checking.step(step.name)
         for key, effect in _KEYS.items():
-            if key in at and isinstance(step, ApiStep | EventStep | NoopStep):
+            if key in at and isinstance(step, EventStep | NoopStep):
                 yield _note(at.key_place(key), key, effect, at.at(key))
         limit = at.map("concurrency")
         if "key" in limit:
@@ -31,13 +28,6 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
                 limit.key_place("key"), "concurrency.key", "the limit holds for all keys together", limit.at("key")
             )
         if isinstance(step, EventStep):
-            if step.isolation == "process":
-                yield _note(
-                    at.place("isolation"),
-                    "isolation: process",
-                    "the handler runs in the app's process",
-                    at.at("isolation"),
-                )
             for s in step.subscribes:
                 if s.kind != "topic":
                     message = "changes do not run the step"

@@ -1,0 +1,248 @@
+"""`orderBy`: the events of one key are handled in the order of their emits, one at a time; those of other keys beside them.
+
+One engine at a time handles the step (`leading`), gets all of its deliveries (`alone` of `ports.Log.consume`), and lines events up by key. It first waits until everything that another engine had in hand has come to it, and goes on in
+the order of the log. A failed event keeps its place in its line until its next attempt: it is held in hand, so only its own key waits. Who comes late after having been
+stopped finds the plans of those runs in its way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+
+import msgspec
+
+from motia_runtime.context import new_id
+from motia_runtime.controls.control import Arrival, Unreadable
+from motia_runtime.controls.keys import key_of, path_of
+from motia_runtime.events import EventWorker, read_input
+from motia_runtime.leading import Leadership, settled
+from motia_runtime.naming import durable
+from motia_runtime.ports import ACK_WAIT, Delivery, LogUnavailable
+from motia_runtime.runs import Plan, Runs
+from motia_runtime.suspects import Suspects
+from motia_runtime.worker import OUTAGE_PAUSE
+from motia_spec.model import EventStep
+
+IN_HAND = 8_192  # events lined up in an engine; when as many wait behind failing keys, the step waits
+LOOK = 0.25  # seconds between looks whether all has come that others had in hand
+STRANGER = (
+    2 * ACK_WAIT
+)  # seconds after which it is held by somebody who keeps no order, such as an older version of the app
+
+_log = logging.getLogger("motia.engine")
+
+
+class OrderedWorker(EventWorker):
+    def __init__(self, plan: Plan, step: EventStep, runs: Runs, suspects: Suspects) -> None:
+        super().__init__(plan, step, runs, suspects)
+        assert step.order_by is not None
+        self._path = path_of(step.order_by)
+        self._leadership = Leadership(runs.services.log, runs.services.clock, step.name, new_id())
+        self._leading: asyncio.Task[None] | None = None
+        self._taking = False  # deliveries are for us
+        self._gathered: dict[int, Delivery] | None = {}  # by seq, until all is here; None: it is
+        self._lines: dict[
+            str, deque[Arrival]
+        ] = {}  # the first of each is at work, ready, or waits for its next attempt
+        self._ready: deque[str] = deque()  # keys whose first may run
+        self._keys: dict[Delivery, str] = {}
+        self._again: dict[Delivery, float] = {}  # at work and to be tried again then
+        self._sleeping: dict[str, asyncio.Task[None]] = {}  # by key
+
+    # -- taking over and giving up
+
+    async def start(self) -> None:
+        for control in self._controls:
+            await control.start()
+        await self.declare()
+        if await self._leadership.take():
+            await self._take_over()
+        self._leading = asyncio.create_task(self._lead_for_ever())
+
+    async def _lead_for_ever(self) -> None:
+        while True:
+            if not self._leadership.valid:
+                await self._leadership.wait()
+                try:
+                    await self._take_over()
+                except LogUnavailable as problem:
+                    _log.warning("%s: could not take over (%s); trying again", self.step.name, problem)
+                    await self._leadership.release()
+                    continue
+            await self._leadership.keep()
+            _log.warning("%s: another engine handles it from now on", self.step.name)
+            await self._let_go()
+
+    async def _take_over(self) -> None:
+        self._gathered = {}
+        self._taking = True
+        self._consumer = await self._consume(IN_HAND)
+        if (await self.runs.services.log.backlog(durable(self.step.name))).in_flight:
+            self._sleeping[""] = asyncio.create_task(self._gather())
+        else:
+            self._open()
+
+    async def _gather(self) -> None:
+        """Until everything that is not ended is in our hands."""
+        clock, log = self.runs.services.clock, self.runs.services.log
+        began = clock.time()
+        while True:
+            await clock.sleep_until(clock.time() + LOOK)
+            try:
+                backlog = await log.backlog(durable(self.step.name))
+            except LogUnavailable:
+                continue
+            if self._gathered is None or backlog.in_flight <= len(self._gathered):
+                break
+            if clock.time() - began > STRANGER:
+                _log.warning("%s: others hold events of it and keep no order", self.step.name)
+                break
+        del self._sleeping[""]
+        self._open()
+
+    def _open(self) -> None:
+        gathered, self._gathered = self._gathered or {}, None
+        for _, delivery in sorted(gathered.items()):
+            self._line_up(delivery)
+
+    async def _let_go(self) -> None:
+        """Take nothing more and give back what does not run."""
+        self._taking = False
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._consumer = None
+        for task in list(self._sleeping.values()):
+            await settled(task)
+        self._sleeping.clear()
+        self._ready.clear()
+        waiting = list((self._gathered or {}).values())
+        at_work = set(self._running.values())
+        waiting += [a.delivery for line in self._lines.values() for a in line if a.delivery not in at_work]
+        for delivery in sorted(waiting, key=lambda d: d.record.seq):
+            delivery.nak(0)
+            self._keys.pop(delivery, None)
+        self._gathered = {}
+        self._lines = {self._keys[d]: deque([a]) for d in at_work for a in [self._lines[self._keys[d]][0]]}
+
+    async def stop(self, grace: float) -> None:
+        self._stopping = True
+        if self._leading is not None:
+            await settled(self._leading)
+        await self._let_go()
+        await super().stop(grace)
+        await self._leadership.release()
+
+    # -- lines
+
+    @property
+    def busy(self) -> int:
+        """Runs under way or about to be; not those that wait for their time."""
+        return len(self._running) + len(self._ready)
+
+    @property
+    def holds(self) -> int:
+        return len(self._gathered or ()) + len(self._keys)
+
+    def touch(self) -> None:
+        if self._leadership.valid:
+            for delivery in (self._gathered or {}).values():
+                delivery.touch()
+            for delivery in self._keys:
+                delivery.touch()
+
+    def _deliver(self, delivery: Delivery) -> None:
+        self.runs.work.set()
+        if not self._taking:
+            delivery.nak(0)
+        elif self._gathered is not None:
+            self._gathered[delivery.record.seq] = delivery
+        else:
+            self._line_up(delivery)
+
+    def _line_up(self, delivery: Delivery) -> None:
+        arrival = Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode)
+        try:
+            found = key_of(arrival.value, self._path)
+        except Unreadable:
+            found = None
+        key = f"event {delivery.record.seq}" if found is None else f"key {found}"  # without a key, nothing is before it
+        self._keys[delivery] = key
+        line = self._lines.get(key)
+        if line is not None:
+            line.append(arrival)
+            return
+        self._lines[key] = deque([arrival])
+        self._ready.append(key)
+        self._fill()
+
+    def _fill(self) -> None:
+        while self._ready and len(self._running) < self._limit and self._leadership.valid and not self._stopping:
+            self._spawn(self._lines[self._ready.popleft()][0].delivery)
+
+    async def _handle(self, delivery: Delivery) -> None:
+        """As any worker, but what could not be ended keeps its place."""
+        try:
+            await self._work(delivery)
+        except asyncio.CancelledError:
+            delivery.nak(0)
+            if not self._stopping:
+                raise
+        except LogUnavailable as problem:
+            _log.warning("%s: the broker did not take the outcome of a run (%s); trying again", self.step.name, problem)
+            self._again[delivery] = self.runs.services.clock.time() + OUTAGE_PAUSE
+        except Exception:
+            _log.exception("%s: the engine failed on record %s; trying again", self.step.name, delivery.record.seq)
+            self._again[delivery] = self.runs.services.clock.time() + OUTAGE_PAUSE
+
+    async def _work(self, delivery: Delivery) -> None:
+        await self._process(self._lines[self._keys[delivery]][0])
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        delivery = self._running.pop(task)
+        again = self._again.pop(delivery, None)
+        key = self._keys[delivery]
+        line = self._lines[key]
+        if again is not None and not self._stopping and self._leadership.valid:
+            self._sleeping[key] = asyncio.get_running_loop().create_task(self._wake(key, again))
+        else:
+            if again is not None:
+                delivery.nak(0)
+            del self._keys[delivery]
+            line.popleft()
+            if line:
+                self._ready.append(key)
+            else:
+                del self._lines[key]
+            if self._consumer is not None:
+                self._consumer.resume(1)
+        self._fill()
+
+    async def _wake(self, key: str, at: float) -> None:
+        await self.runs.services.clock.sleep_until(at)
+        del self._sleeping[key]
+        self._ready.append(key)
+        self._fill()
+
+    # -- attempts
+
+    async def _hand_on(
+        self,
+        arrival: Arrival,
+        attempt: int,
+        at: float,
+        why: str,
+        *,
+        slot: str | None = None,
+        flushed: int | None = None,
+    ) -> None:
+        """Not by a record of its own, which would stand at the end of the line."""
+        asked = arrival.asked
+        flushed = asked.flushed if flushed is None else flushed
+        arrival.asked = msgspec.structs.replace(asked, attempt=attempt, flushed=flushed)
+        self._again[arrival.delivery] = at
+
+    @property
+    def _attempts(self) -> int:
+        return self.step.retry.attempts if self.step.order_blocks else 1
