@@ -18,7 +18,7 @@ from motia_generator.source import INDENT, WIDTH, Expr, assignment, columns, eit
 from motia_generator.statuses import status_name
 from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, NoopStep, Project
 
-WHEN = ("delay: float | None = None", "at: float | None = None")
+WHEN = ("delay: float | None = None", "at: float | None = None", "key: str | None = None")
 BODILESS = (204, 205, 304)
 
 
@@ -180,6 +180,9 @@ def _context(step: AnyStep, names: StepNames, *, is_async: bool) -> list[str]:
             lines += [f"{inner}@overload", *signature(f"{word} emit", event, "None", inner)]
         whole = [text("self"), text("*args: Any"), text("**kwargs: Any")]
         lines += signature(f"{word} emit", whole, "None", inner)
+        one = index("Literal", *[text(literal(topic).head) for topic in topics])
+        waiting = [text("self"), text(f"topic: {one.flat()}"), text("key: str")]
+        lines += signature(f"{word} cancel_emit", waiting, "None", inner)
     else:
         lines += signature(f"{word} emit", [text("self"), text("topic: Never")], "None", inner)
     for member, typed, untyped in (

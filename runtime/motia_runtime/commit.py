@@ -18,8 +18,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
+from motia_runtime.delayed import ID, is_past, note, own_slot
 from motia_runtime.orphans import Orphans
 from motia_runtime.plans import Emitted, Planned, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
@@ -165,9 +166,9 @@ class Commits:
                 continue
             if effects.marks:
                 await self._mark(effects)
-            if effects.emits:
+            if effects.emits or effects.cancels:
                 self._check_lease(claim)
-                await self._emit(effects, range(len(effects.emits)))
+                await self._emit(effects, range(len(effects.emits)), effects.cancels)
             return True
 
     async def _look_again(self, effects: Planned, blind: Collection[int]) -> bool:
@@ -199,7 +200,6 @@ class Commits:
     async def finish(self, record: Record) -> bool:
         """Complete the plan that somebody has stored. False: it is void, since its state was never written and can't be any more."""
         planned = read_plan(record)
-        old = self._clock.time() - record.time > REMEMBERED
         if planned.writes:
             try:
                 await self._write(planned)
@@ -207,7 +207,7 @@ class Commits:
                 if not self._has_expired(planned, record) and not await self._was_written(planned, record):
                     return False
         await self._mark(planned)
-        await self._emit(planned, await self._missing(planned, record) if old else range(len(planned.emits)))
+        await self._emit(planned, *await self._left(planned, record))
         return True
 
     async def _write(self, planned: Planned) -> None:
@@ -248,17 +248,22 @@ class Commits:
             except Conflict:
                 continue
 
-    async def _emit(self, planned: Planned, numbers: Sequence[int]) -> None:
+    async def _emit(self, planned: Planned, numbers: Sequence[int], cancels: Sequence[str]) -> None:
         append, headers = self._log.append, {"traceparent": planned.trace}
-        under_way = []
+        keyed = [(slot, f"{planned.id}:c") for slot in cancels]
+        keyed += [(slot, f"{planned.id}:e{n}") for n in numbers if (slot := planned.emits[n].slot) is not None]
+        if keyed:
+            await asyncio.gather(*[note(self._log, slot, whose) for slot, whose in keyed])
+        under_way: list[Awaitable[object]] = [self._log.cancel(slot) for slot in cancels]
         for number in numbers:
             emit = planned.emits[number]
             emit_id = f"{planned.id}:e{number}"
-            # a schedule drops the id when it fires
-            head = headers if emit.at is None else {**headers, "Motia-Id": emit_id}
+            head, slot = headers, None
+            if emit.at is not None:
+                head, slot = {**headers, ID: emit_id}, emit.slot or own_slot(emit.subject, emit_id)
             if emit.headers:
                 head = {**head, **emit.headers}
-            under_way.append(append(emit.subject, emit.data, headers=head, id=emit_id, at=emit.at))
+            under_way.append(append(emit.subject, emit.data, headers=head, id=emit_id, at=emit.at, slot=slot))
         if len(under_way) == 1:
             await under_way[0]
         elif under_way:
@@ -288,15 +293,26 @@ class Commits:
                     return True
         return False
 
-    async def _missing(self, planned: Planned, record: Record) -> list[int]:
-        """Numbers of its emits that are not in the log. None is older than the plan."""
-        missing = []
+    async def _left(self, planned: Planned, record: Record) -> tuple[list[int], list[str]]:
+        """Numbers of its emits and slots of its cancels that may have to be done still. The broker knows the ids of emits for a while, but not
+        over a restart of those that were due later; and a slot may be somebody else's by now."""
+        now = self._clock.time()
+        old = now - record.time > REMEMBERED
+        numbers = []
         for number, emit in enumerate(planned.emits):
             emit_id = f"{planned.id}:e{number}"
-            waits = emit.at is not None and emit.at > self._clock.time()  # and would be replaced by itself
-            if waits or not await self._is_there(emit, emit_id, max(record.time, emit.at or 0.0) - SKEW):
-                missing.append(number)
-        return missing
+            if emit.at is None:
+                done = old and await self._is_there(emit, emit_id, record.time - SKEW)
+            else:
+                slot = emit.slot or own_slot(emit.subject, emit_id)
+                done = await is_past(self._log, slot, emit_id, record.time)
+                if not done and emit.at <= now:  # else it waits, and is replaced by itself
+                    done = await self._is_there(emit, emit_id, max(record.time, emit.at) - SKEW)
+            if not done:
+                numbers.append(number)
+        whose = f"{planned.id}:c"
+        cancels = [slot for slot in planned.cancels if not await is_past(self._log, slot, whose, record.time)]
+        return numbers, cancels
 
     async def _is_there(self, emit: Emitted, id: str, since: float) -> bool:
         before: int | None = None
@@ -305,7 +321,7 @@ class Commits:
                 if record.time < since:
                     return False
                 before = record.seq
-                if record.id == id or record.headers.get("Motia-Id") == id:
+                if record.id == id or record.headers.get(ID) == id:
                     return True
         return False
 

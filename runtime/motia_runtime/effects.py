@@ -12,6 +12,7 @@ import msgspec
 
 from motia_runtime.codec import Codec
 from motia_runtime.commit import Claim, Commits
+from motia_runtime.delayed import keyed_slot, own_slot
 from motia_runtime.handler import InvalidTopic, TooManyEffects
 from motia_runtime.plans import Emitted, Mark, Planned, Write
 from motia_runtime.ports import Clock, Conflict, Log, TooLarge
@@ -52,10 +53,12 @@ class _Emit(msgspec.Struct):
     data: bytes
     delay: float | None
     at: float | None
+    slot: str | None = None  # with a key: where it waits
 
 
 class Unit:
     __slots__ = (
+        "_cancels",
         "_claim",
         "_emits",
         "_marks",
@@ -84,6 +87,7 @@ class Unit:
         self._writes: dict[tuple[str, str], _Write] = {}
         self._reads: dict[tuple[str, str], Value] = {}
         self._emits: list[_Emit] = []
+        self._cancels: dict[str, None] = {}  # slots
         self._marks: list[Mark] = []
         self.emitted: list[EmitInfo] = []  # for the run's record
         self.written: list[StateInfo] = []
@@ -91,21 +95,43 @@ class Unit:
 
     # -- building
 
-    def emit(self, topic: str, data: Any, delay: float | None, at: float | None) -> None:
-        outlet = self._outlets.get(topic) if isinstance(topic, str) else None
-        if outlet is None:
-            declared = ", ".join(sorted(self._outlets)) or "none"
-            raise InvalidTopic(
-                f"this step does not emit {topic!r} (it declares: {declared}); add the topic to the step's `emits`"
-            )
+    def emit(self, topic: str, data: Any, delay: float | None, at: float | None, key: str | None = None) -> None:
+        outlet = self._outlet(topic)
         if (delay is not None and not delay >= 0) or (delay is not None and at is not None):
             raise ValueError(f"emit {topic!r}: give either `delay`, at least 0 seconds, or `at`")
         encoded = outlet.codec.encode(data)
         limit = self._services.log.max_size - HEADROOM
         if len(encoded) > limit:
             raise TooLarge(f"the event {topic!r} has {len(encoded):,} bytes of JSON; at most {limit:,} fit")
+        slot = None
+        if key is not None:
+            if delay is None and at is None:
+                raise ValueError(f"emit {topic!r}: a `key` is for an emit with `delay` or `at`")
+            slot = keyed_slot(topic, key)
+            self._forget_slot(slot)
         self._count()
-        self._emits.append(_Emit(topic, outlet.subject, encoded, delay, at))
+        self._emits.append(_Emit(topic, outlet.subject, encoded, delay, at, slot))
+
+    def cancel_emit(self, topic: str, key: str) -> None:
+        self._outlet(topic)
+        slot = keyed_slot(topic, key)
+        self._forget_slot(slot)
+        self._count()
+        self._cancels[slot] = None
+
+    def _outlet(self, topic: str) -> Outlet:
+        outlet = self._outlets.get(topic) if isinstance(topic, str) else None
+        if outlet is None:
+            declared = ", ".join(sorted(self._outlets)) or "none"
+            raise InvalidTopic(
+                f"this step does not emit {topic!r} (it declares: {declared}); add the topic to the step's `emits`"
+            )
+        return outlet
+
+    def _forget_slot(self, slot: str) -> None:
+        """What the run did with a slot so far counts no longer: the last one does."""
+        self._cancels.pop(slot, None)
+        self._emits = [emit for emit in self._emits if emit.slot != slot]
 
     def set(self, group: str, key: str, value: Any, ttl: float | None) -> None:
         subject_of(group, key)
@@ -134,7 +160,7 @@ class Unit:
         self._writes[group, key] = write
 
     def _count(self) -> None:
-        if len(self._emits) + len(self._writes) >= EFFECTS_PER_RUN:
+        if len(self._emits) + len(self._cancels) + len(self._writes) >= EFFECTS_PER_RUN:
             raise TooManyEffects(
                 f"a run may have {EFFECTS_PER_RUN:,} effects; emit fewer, larger events, or commit in between with `ctx.flush()`"
             )
@@ -181,9 +207,9 @@ class Unit:
 
     async def _commit(self, part: str) -> bool:
         emits, writes = self._emits, self._writes
-        if not emits and not writes and not self._marks:
+        if not emits and not writes and not self._marks and not self._cancels:
             return True
-        if self._claim.subject is None and len(emits) + len(writes) == 1 and not self._marks:
+        if self._claim.subject is None and len(emits) + len(writes) == 1 and not self._marks and not self._slots():
             done = await self._commit_one()
         else:
             done = False
@@ -202,7 +228,8 @@ class Unit:
         for emit in self._emits:
             trace = {"traceparent": format_parent(self.trace_id, self.span_id)}
             self._settle(emit)
-            await services.log.append(emit.subject, emit.data, headers=trace, id=once, at=emit.at)
+            slot = None if emit.at is None else own_slot(emit.subject, once)
+            await services.log.append(emit.subject, emit.data, headers=trace, id=once, at=emit.at, slot=slot)
         for (group, key), write in self._writes.items():
             subject = subject_of(group, key)
             read = self._reads.get((group, key))
@@ -233,8 +260,13 @@ class Unit:
             effects.writes.append(Write(subject, write.data, revision, over, write.ttl))
         for emit in self._emits:
             self._settle(emit)
-            effects.emits.append(Emitted(emit.subject, emit.data, emit.at))
+            effects.emits.append(Emitted(emit.subject, emit.data, emit.at, None, emit.slot))
+        effects.cancels.extend(self._cancels)
         return await commits.commit(self._claim, part, effects, blind)
+
+    def _slots(self) -> bool:
+        """Whether a key is used, which takes more than one write."""
+        return bool(self._cancels) or any(emit.slot is not None for emit in self._emits)
 
     def _settle(self, emit: _Emit) -> None:
         """A delay counts from the commit."""
@@ -244,6 +276,7 @@ class Unit:
     def _forget(self) -> None:
         self._writes.clear()
         self._emits.clear()
+        self._cancels.clear()
         self._marks.clear()
         self._reads.clear()  # revisions are new
 

@@ -22,6 +22,7 @@ class Emitted(msgspec.Struct, array_like=True, omit_defaults=True):
     data: bytes
     at: float | None = None
     headers: dict[str, str] | None = None  # besides the trace
+    slot: str | None = None  # of an emit with a key (`delayed`); there is an `at` then
 
 
 class Mark(msgspec.Struct, array_like=True, omit_defaults=True):
@@ -41,6 +42,7 @@ class Planned(msgspec.Struct, array_like=True, omit_defaults=True):
     writes: list[Write] = []
     emits: list[Emitted] = []
     marks: list[Mark] = []
+    cancels: list[str] = []  # slots of emits with a key that shall wait no longer
 
 
 encode_plan = msgspec.msgpack.Encoder().encode

@@ -19,8 +19,11 @@ class ReadOnlyUnit(Unit):
         super().__init__(*args)
         self.streams = _ReadOnlyStreams(self.streams)
 
-    def emit(self, topic: str, data: Any, delay: float | None, at: float | None) -> NoReturn:
+    def emit(self, topic: str, data: Any, delay: float | None, at: float | None, key: str | None = None) -> NoReturn:
         raise ReadOnly(f"it emits {topic!r}")
+
+    def cancel_emit(self, topic: str, key: str) -> NoReturn:
+        raise ReadOnly(f"it cancels an emit of {topic!r}")
 
     def set(self, group: str, key: str, value: Any, ttl: float | None) -> NoReturn:
         raise ReadOnly(f"it sets {key!r} in the state group {group!r}")

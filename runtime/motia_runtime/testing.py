@@ -26,6 +26,7 @@ import msgspec
 from motia_runtime.app import Version, load_version
 from motia_runtime.clock import VirtualClock
 from motia_runtime.deadletters import DeadLetter
+from motia_runtime.delayed import DelayedEmit, waiting
 from motia_runtime.memory import MemoryLog
 from motia_runtime.naming import event_subject
 from motia_runtime.publish import publish
@@ -114,6 +115,10 @@ class AppUnderTest:
         """The data of every event of a topic so far, oldest first."""
         records = await self._log.scan(event_subject(topic), limit=1_000_000)
         return [msgspec.json.decode(r.data) for r in reversed(records)]
+
+    async def delayed(self, topic: str | None = None) -> list[DelayedEmit]:
+        """Emits that wait for their time, the earliest first."""
+        return await waiting(self._log, topic=topic, limit=1_000_000)
 
     async def dead_letters(self, step: str | None = None) -> list[DeadLetter]:
         """Newest first."""

@@ -35,6 +35,7 @@ COMMANDS: dict[
         "emit": "Emit an event.",
         "state": "Read and write state.",
         "dlq": "List, redrive and purge dead letters.",
+        "delayed": "List and cancel emits that wait for their time.",
         "trace": "Show what happened, run by run.",
         "steps": "Show how the steps stand with their work.",
         "pause": "Pause an event or cron step, over all instances.",

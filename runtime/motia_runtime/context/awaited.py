@@ -173,14 +173,25 @@ class Context(BaseContext):
     __slots__ = ()
 
     async def emit(
-        self, topic: str | Emission, data: Any = None, *, delay: float | None = None, at: float | None = None
+        self,
+        topic: str | Emission,
+        data: Any = None,
+        *,
+        delay: float | None = None,
+        at: float | None = None,
+        key: str | None = None,
     ) -> None:
-        """Emit an event when the run commits. `delay` in seconds from the commit, or `at` in seconds since the epoch, for later.
+        """Emit an event when the run commits. `delay` in seconds from the commit, or `at` in seconds since the epoch, for later; it waits under
+        `key` then, if one is given, in place of what waited under that key of the topic, and can be cancelled.
         Raises `InvalidTopic` when the step does not declare the topic, `ValidationFailed` when the data does not fit its schema."""
         if not isinstance(topic, str):
             data = topic["data"]
             topic = topic["topic"]
-        self._run.unit.emit(topic, data, delay, at)
+        self._run.unit.emit(topic, data, delay, at, key)
+
+    async def cancel_emit(self, topic: str, key: str) -> None:
+        """When the run commits, have nothing wait under this key of the topic any more. No harm if nothing does, or its time has come."""
+        self._run.unit.cancel_emit(topic, key)
 
     @property
     def state(self) -> State:

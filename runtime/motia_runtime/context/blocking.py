@@ -175,9 +175,18 @@ class SyncContext(BaseSyncContext):
     __slots__ = ()
 
     def emit(
-        self, topic: str | Emission, data: Any = None, *, delay: float | None = None, at: float | None = None
+        self,
+        topic: str | Emission,
+        data: Any = None,
+        *,
+        delay: float | None = None,
+        at: float | None = None,
+        key: str | None = None,
     ) -> None:
-        self._call(self._context.emit(topic, data, delay=delay, at=at))
+        self._call(self._context.emit(topic, data, delay=delay, at=at, key=key))
+
+    def cancel_emit(self, topic: str, key: str) -> None:
+        self._call(self._context.cancel_emit(topic, key))
 
     @property
     def state(self) -> SyncState:

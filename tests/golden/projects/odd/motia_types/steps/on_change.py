@@ -26,6 +26,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         async def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        async def cancel_emit(self, topic: Literal["a.b"], key: str) -> None: ...
         @property
         def state(self) -> groups.PetShopsState: ...
         @property
@@ -51,6 +54,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -59,8 +63,10 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        def cancel_emit(self, topic: Literal["a.b"], key: str) -> None: ...
         @property
         def state(self) -> groups.SyncPetShopsState: ...
         @property

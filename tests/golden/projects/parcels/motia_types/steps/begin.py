@@ -24,6 +24,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -49,6 +52,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -58,6 +62,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -66,8 +71,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         async def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        async def cancel_emit(
+            self,
+            topic: Literal["order.paid", "order.packed", "noted"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> context.State: ...
         @property
@@ -83,6 +94,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -91,6 +103,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -100,6 +113,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -108,6 +122,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -117,6 +132,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -125,8 +141,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        def cancel_emit(
+            self,
+            topic: Literal["order.paid", "order.packed", "noted"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> context.SyncState: ...
         @property

@@ -76,6 +76,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -84,8 +85,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         async def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        async def cancel_emit(
+            self,
+            topic: Literal["order.created"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> groups.OrdersState: ...
         @property
@@ -101,6 +108,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -109,8 +117,10 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        def cancel_emit(self, topic: Literal["order.created"], key: str) -> None: ...
         @property
         def state(self) -> groups.SyncOrdersState: ...
         @property

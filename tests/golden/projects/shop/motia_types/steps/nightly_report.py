@@ -21,6 +21,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -29,8 +30,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         async def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        async def cancel_emit(
+            self,
+            topic: Literal["report.requested"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> context.State: ...
         @property
@@ -46,6 +53,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -54,8 +62,10 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        def cancel_emit(self, topic: Literal["report.requested"], key: str) -> None: ...
         @property
         def state(self) -> context.SyncState: ...
         @property

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         async def emit(
@@ -48,8 +51,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         async def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        async def cancel_emit(
+            self,
+            topic: Literal["order.paid", "order.review"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> groups.OrdersState: ...
         @property
@@ -65,6 +74,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -73,6 +83,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -82,6 +93,7 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         @overload
         def emit(
@@ -90,8 +102,14 @@ if TYPE_CHECKING:
             *,
             delay: float | None = None,
             at: float | None = None,
+            key: str | None = None,
         ) -> None: ...
         def emit(self, *args: Any, **kwargs: Any) -> None: ...
+        def cancel_emit(
+            self,
+            topic: Literal["order.paid", "order.review"],
+            key: str,
+        ) -> None: ...
         @property
         def state(self) -> groups.SyncOrdersState: ...
         @property
