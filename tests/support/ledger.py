@@ -7,6 +7,7 @@ twice. The project books each order by two events in a row, each with a state wr
 from __future__ import annotations
 
 import contextlib
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -66,6 +67,7 @@ class Orders:
         self.cut = 0  # connections that ended without an answer
         self.slowest = 0.0  # seconds, of an accepted one
         self.last = time.monotonic()  # when the newest was accepted
+        self._name = secrets.token_hex(3)  # ids of several loads on one app differ
         self._urls = urls
         self._pause = pause
         self._lock = threading.Lock()
@@ -87,13 +89,16 @@ class Orders:
             self._next += 1
             return self._next
 
+    def _id(self, number: int) -> str:
+        return f"{self._name}-{number}"
+
     def _order(self) -> None:
         with httpx.Client(timeout=40) as client:
             while not self._stop.is_set():
                 number, urls = self._number(), self._urls()
                 began = time.monotonic()
                 try:
-                    answer = client.post(urls[number % len(urls)] + "/orders", json=f"o{number}")
+                    answer = client.post(urls[number % len(urls)] + "/orders", json=self._id(number))
                 except httpx.TransportError:
                     self.cut += 1
                     self._stop.wait(0.02)
@@ -101,7 +106,7 @@ class Orders:
                 now = time.monotonic()
                 with self._lock:
                     if answer.is_success:
-                        self.accepted.add(f"o{number}")
+                        self.accepted.add(self._id(number))
                         self.slowest = max(self.slowest, now - began)
                         self.last = now
                     else:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from typing import Any
 
 import msgspec
 
-from motia_runtime.nats.link import BUSY, CLOSED, LATE, LOST, Answer, Link, explain, problem
+from motia_runtime.nats.link import BUSY, CLOSED, LATE, LOST, TIMEOUT, Answer, Link, explain, problem
 from motia_runtime.nats.wire import decode_head
 from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
 
-PATIENCE = 10.0  # seconds from the call until an append gives up
 PAUSE = 0.1  # seconds before trying again what the server could not take
 
 MSG_ID = "Nats-Msg-Id"
@@ -27,7 +27,9 @@ GIVEN = "="  # starts an id that a batch gave a message which had none
 WRONG_SEQUENCE = frozenset({10071, 10164})
 OVERSIZE = frozenset({10054, 10097})
 DUPLICATE_IN_BATCH = 10201
-TRY_AGAIN = frozenset({10008, 10176, 10210})  # starting up; a batch torn by a lost connection; too many batches
+IN_PROCESS = 10158  # a record with this id is on its way through the cluster, and may yet fail to get stored
+NOT_LEADER = frozenset({10008, 10009})  # the cluster has none, or this server is none any more
+TRY_AGAIN = NOT_LEADER | {IN_PROCESS, 10176, 10210}  # and: a batch torn by a lost connection; too many batches
 NO_MESSAGE = 10037
 
 
@@ -110,12 +112,13 @@ class Append:
         self.head = head
         self.own = head is not None and (MSG_ID in head or WRITE in head)
         self.sent = 0
-        self.deadline = future.get_loop().time() + PATIENCE
+        self.deadline = future.get_loop().time() + link.patience(stream)
 
     def send(self) -> None:
         if not self.future.done():
             self.sent += 1
-            self.link.ask(self.subject, self.data, self, head=self.head)
+            left = self.deadline - self.future.get_loop().time()
+            self.link.ask(self.subject, self.data, self, head=self.head, timeout=min(TIMEOUT, max(left, PAUSE)))
 
     def __call__(self, status: int, head: dict[str, str], data: bytes) -> None:
         future = self.future
@@ -128,6 +131,7 @@ class Append:
                 future.set_exception(LogUnavailable(f"NATS gave an answer that can't be read: {error}"))
                 return
             if ack.error is None:
+                self.link.spoke(self.stream)
                 future.set_result(ack.seq)
                 return
             refusal = refused(ack.error)
@@ -138,6 +142,8 @@ class Append:
             else:
                 self._again(ack.error.description)
         elif status in (BUSY, CLOSED) or (status in (LOST, LATE) and not self.own):
+            if status == LATE:
+                self.link.fell_mute(self.stream)
             future.set_exception(problem(status))
         elif status in (LOST, LATE):
             self._again(explain(status), 0.0)
@@ -146,7 +152,9 @@ class Append:
 
     def _again(self, why: str, pause: float = PAUSE) -> None:
         loop = self.future.get_loop()
-        if loop.time() + pause > self.deadline:
+        if loop.time() + max(pause, PAUSE) > self.deadline:
+            if self.link.up:
+                self.link.fell_mute(self.stream)
             self.future.set_exception(LogUnavailable(why))
         else:
             loop.call_later(pause, self.send)
@@ -164,6 +172,8 @@ class Append:
                     self._again(explain(status))
                 elif ack.error is None:
                     self.future.set_result(ack.seq)
+                elif ack.error.err_code in TRY_AGAIN:
+                    self._again(ack.error.description)
                 else:
                     self._in_the_way(conflict)
 
@@ -201,7 +211,12 @@ class Append:
 
 def ask_last(link: Link, stream: str, subject: str, answer: Answer) -> None:
     """Ask the leader for the newest record of a subject; the answer is a `GetReply`."""
-    link.ask(f"$JS.API.STREAM.MSG.GET.{stream}", msgspec.json.encode({"last_by_subj": subject}), answer)
+    ask_stored(link, stream, {"last_by_subj": subject}, answer)
+
+
+def ask_stored(link: Link, stream: str, which: dict[str, Any], answer: Answer) -> None:
+    """Ask the leader for one record; the answer is a `GetReply`."""
+    link.ask(f"$JS.API.STREAM.MSG.GET.{stream}", msgspec.json.encode(which), answer)
 
 
 def ask_seen(link: Link, subject: str, id: str, answer: Answer) -> None:

@@ -19,15 +19,15 @@ from motia_runtime.nats.appends import (
     GIVEN,
     MARKER,
     MSG_ID,
-    PATIENCE,
     PAUSE,
+    TRY_AGAIN,
     ask_last,
     ask_seen,
     decode_ack,
     decode_get,
     refused,
 )
-from motia_runtime.nats.link import BUSY, CLOSED, Answer, Link, explain, problem
+from motia_runtime.nats.link import BUSY, CLOSED, TIMEOUT, Answer, Link, explain, problem
 from motia_runtime.ports import Conflict, LogUnavailable
 
 LARGEST = 1000  # messages of a batch; the server takes no more
@@ -137,15 +137,16 @@ class Batches:
     async def _store(self, messages: list[Message]) -> bool:
         """True: stored. False: one of the ids is known, nothing was stored. Outcomes that are unknown or may change are tried again."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + PATIENCE
+        deadline = loop.time() + self._link.patience(self._stream)
         while True:
-            status, data = await self._try(messages)
+            status, data = await self._try(messages, min(TIMEOUT, max(deadline - loop.time(), PAUSE)))
             if status in (BUSY, CLOSED):
                 raise problem(status)
             why = explain(status)
             if status == 0:
                 ack = decode_ack(data)
                 if ack.error is None:
+                    self._link.spoke(self._stream)
                     return True
                 if ack.error.err_code == DUPLICATE_IN_BATCH:
                     return False
@@ -153,17 +154,19 @@ class Batches:
                 refusal = refused(ack.error)
                 if refusal is not None:
                     raise refusal
-            if loop.time() + PAUSE > deadline:
+            if loop.time() + 2 * PAUSE > deadline:
+                if self._link.up:
+                    self._link.fell_mute(self._stream)
                 raise LogUnavailable(why)
             await asyncio.sleep(PAUSE)
 
-    async def _try(self, messages: list[Message]) -> tuple[int, bytes]:
+    async def _try(self, messages: list[Message], timeout: float) -> tuple[int, bytes]:
         batch = secrets.token_hex(10)
         for number, (subject, data, head) in enumerate(messages[:-1], start=1):
             self._link.publish(subject, data, {**head, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(number)})
         subject, data, head = messages[-1]
         last = {**head, "Nats-Batch-Id": batch, "Nats-Batch-Sequence": str(len(messages)), "Nats-Batch-Commit": "1"}
-        return await self._answer(lambda answer: self._link.ask(subject, data, answer, head=last))
+        return await self._answer(lambda answer: self._link.ask(subject, data, answer, head=last, timeout=timeout))
 
     async def _whose(self, messages: list[Message], conflict: Exception) -> list[Message] | None:
         """After a conflict: None when the batch is there already, the messages as they must be when the mark of an expired record was in
@@ -172,8 +175,11 @@ class Batches:
         status, data = await self._answer(partial(ask_seen, self._link, subject, head[MSG_ID]))
         if status:
             raise problem(status)
-        if decode_ack(data).error is None:
+        refusal = decode_ack(data).error
+        if refusal is None:
             return None
+        if refusal.err_code in TRY_AGAIN:
+            raise LogUnavailable(refusal.description)
         changed: list[Message] = []
         for subject, data, head in messages:
             if head.get(EXPECT) == "0":

@@ -14,15 +14,18 @@ import logging
 import re
 import ssl
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import msgspec
 from nats import errors
 from nats.aio.client import Client
 
+from motia_runtime.nats.appends import NOT_LEADER
 from motia_runtime.nats.fast import FastLink, usable
-from motia_runtime.nats.link import Link
+from motia_runtime.nats.link import ELECTION, Link
 from motia_runtime.nats.plain import PlainLink
+from motia_runtime.nats.reads import patiently
 from motia_runtime.ports import LogUnavailable
 
 API_LEVEL = 4  # of JetStream, nats-server 2.14: schedules, atomic batches, TTL per message
@@ -84,6 +87,7 @@ class _Account(msgspec.Struct):
 
     class Error(msgspec.Struct):
         code: int = 0
+        err_code: int = 0
         description: str = ""
 
     api: Api = msgspec.field(default_factory=Api)
@@ -181,11 +185,8 @@ def _options(settings: Settings) -> dict[str, Any]:
 
 async def _check(link: Link, settings: Settings) -> None:
     """JetStream is there and new enough. Older servers store schedules and batches as ordinary messages without a word."""
-    status, _, data = await link.request("$JS.API.INFO")
     version = str(link.client.connected_server_version).partition("v")[2].rstrip(">") or "of an unknown version"
-    if status == 503:
-        raise Unsupported(f"NATS at {settings.shown} (nats-server {version}) has no JetStream: start it with -js")
-    account = msgspec.json.decode(data, type=_Account)
+    account = await patiently(partial(_account, link, settings, version), ELECTION)
     if account.error is not None:
         raise Unsupported(f"NATS at {settings.shown} refuses JetStream to this account: {account.error.description}")
     if account.api.level < API_LEVEL:
@@ -193,3 +194,15 @@ async def _check(link: Link, settings: Settings) -> None:
             f"NATS at {settings.shown} is nats-server {version} with JetStream API level {account.api.level}: "
             f"level {API_LEVEL} is needed, which is nats-server 2.14 or newer"
         )
+
+
+async def _account(link: Link, settings: Settings, version: str) -> _Account:
+    status, _, data = await link.request("$JS.API.INFO")
+    if status == 503:
+        raise Unsupported(f"NATS at {settings.shown} (nats-server {version}) has no JetStream: start it with -js")
+    account = msgspec.json.decode(data, type=_Account)
+    if account.error is not None and account.error.err_code in NOT_LEADER:
+        raise LogUnavailable(
+            f"the NATS cluster at {settings.shown} has no leader ({account.error.description}): do most of its servers run?"
+        )
+    return account

@@ -22,6 +22,9 @@ from motia_runtime.ports import LogUnavailable
 LOG = logging.getLogger("motia.nats")
 
 TIMEOUT = 5.0  # seconds a request waits for its answer
+PATIENCE = 6.0  # seconds that reads and writes are tried, over lost connections and elections (which take about 5)
+ELECTION = 15.0  # seconds that an app's start waits for leaders, which a cluster elects within 9
+MUTE_PATIENCE = 1.0  # seconds that writes to a stream are tried which did not answer the one before
 SWEEP = 0.25  # seconds between looks at what is overdue
 MAX_UNANSWERED = 64 << 20  # bytes sent, or waiting to be sent, and not answered
 MAX_WRITES = 16 << 20  # bytes the socket has not taken; more of what nobody waits for is dropped
@@ -75,6 +78,7 @@ class Link(ABC):
         self._sweeper: asyncio.TimerHandle | None = None
         self._listening: dict[int, tuple[str, Receive]] = {}
         self._replies = self.inbox + "."
+        self._mute: set[str] = set()
         self.listen(f"{self.inbox}.*", self._on_reply)
 
     # -- what the two kinds differ in --
@@ -160,6 +164,7 @@ class Link(ABC):
 
     def _came_up(self, *, new_client: bool) -> None:
         self.up = True
+        self._mute.clear()
         self._relisten(new_client=new_client)
         waiting, self._waiting = self._waiting, []
         for ask in waiting:
@@ -227,6 +232,24 @@ class Link(ABC):
         self._send(ask.subject, self._replies + token, ask.head, ask.data)
         self._asks[token] = ask
         self._arm()
+
+    # -- streams that take nothing: their cluster has lost its majority, or elects a leader --
+
+    def patience(self, stream: str) -> float:
+        """Seconds that it is worth trying to write to a stream. Little while it is mute: who asks then shall hear so soon."""
+        return MUTE_PATIENCE if stream in self._mute else PATIENCE
+
+    def fell_mute(self, stream: str) -> None:
+        """A write to it was not answered in time."""
+        if stream not in self._mute:
+            self._mute.add(stream)
+            LOG.warning("the stream %s takes nothing at the moment", stream)
+
+    def spoke(self, stream: str) -> None:
+        """A write to it was answered."""
+        if self._mute and stream in self._mute:
+            self._mute.discard(stream)
+            LOG.info("the stream %s takes records again", stream)
 
     async def request(
         self, subject: str, data: bytes = b"", *, head: Head | None = None, timeout: float = TIMEOUT

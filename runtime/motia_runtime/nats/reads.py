@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
@@ -12,8 +13,8 @@ from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from motia_runtime.nats.appends import MARKER, NO_MESSAGE, PATIENCE, PAUSE, ask_last, decode_get, own_head, own_id
-from motia_runtime.nats.link import Closed, Link, problem
+from motia_runtime.nats.appends import MARKER, NO_MESSAGE, PAUSE, ask_stored, decode_get, own_head, own_id
+from motia_runtime.nats.link import PATIENCE, Closed, Link, problem
 from motia_runtime.nats.streams import Layout
 from motia_runtime.ports import LogUnavailable, Record, Scheduled
 
@@ -47,14 +48,17 @@ class Reader:
     async def last(self, subject: str) -> Record | None:
         stream, wire = self._layout.wire(subject)
         if self._leader:
-            return await patiently(lambda: self._last_of_leader(stream, wire))
+            return await patiently(lambda: self._of_leader(stream, {"last_by_subj": wire}))
         return await patiently(lambda: self._one(f"$JS.API.DIRECT.GET.{stream}.{wire}", b"", stream))
 
     async def get(self, part: str, seq: int) -> Record | None:
         stream = self._layout.stream(part)
         if seq < 1:
             return None
-        record = await patiently(lambda: self._one(f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % seq, stream))
+        if self._leader:
+            record = await patiently(lambda: self._of_leader(stream, {"seq": seq}))
+        else:
+            record = await patiently(lambda: self._one(f"$JS.API.DIRECT.GET.{stream}", b'{"seq":%d}' % seq, stream))
         return record if record is not None and record.subject.startswith(f"{part}.") else None
 
     async def history(self, subject: str) -> list[Record]:
@@ -115,7 +119,7 @@ class Reader:
             raise problem(status, stream)
         return self._record(head, data)
 
-    async def _last_of_leader(self, stream: str, wire: str) -> Record | None:
+    async def _of_leader(self, stream: str, which: dict[str, Any]) -> Record | None:
         loop = asyncio.get_running_loop()
         future: asyncio.Future[tuple[int, bytes]] = loop.create_future()
 
@@ -123,7 +127,7 @@ class Reader:
             if not future.done():
                 future.set_result((status, data))
 
-        ask_last(self._link, stream, wire, answer)
+        ask_stored(self._link, stream, which, answer)
         status, data = await future
         if status:
             raise problem(status)
@@ -238,14 +242,24 @@ def seconds(stamp: str) -> float:
     return datetime.fromisoformat(stamp).timestamp()
 
 
-async def patiently(read: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a read while the broker is away, for `PATIENCE` seconds at most."""
+async def patiently(read: Callable[[], Awaitable[T]], patience: float = PATIENCE) -> T:
+    """Repeat a read while the broker is away, for `patience` seconds at most."""
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + PATIENCE
-    while True:
-        try:
-            return await read()
-        except LogUnavailable as error:
-            if isinstance(error, Closed) or loop.time() + PAUSE > deadline:
-                raise
-        await asyncio.sleep(PAUSE)
+    deadline = loop.time() + patience
+    try:
+        return await read()
+    except LogUnavailable as error:
+        if isinstance(error, Closed):
+            raise
+        last = error
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout_at(deadline):
+            while True:
+                await asyncio.sleep(PAUSE)
+                try:
+                    return await read()
+                except Closed:
+                    raise
+                except LogUnavailable as error:
+                    last = error
+    raise last

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from motia_runtime.naming import durable
-from motia_runtime.nats.appends import Fault
+from motia_runtime.nats.appends import NOT_LEADER, Fault
 from motia_runtime.nats.durables import NOT_FOUND, listed
-from motia_runtime.nats.link import Link, problem
+from motia_runtime.nats.link import ELECTION, Link, problem
+from motia_runtime.nats.reads import patiently
 from motia_runtime.nats.streams import Config, Layout, desired
+from motia_runtime.ports import LogUnavailable
 from motia_spec.model import CronStep, EventStep, Project
 
 FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
@@ -111,12 +114,12 @@ async def _compare(
     for stream in Layout(project.nats.prefix).consumed:
         if stream in existing:
             infos, _ = await listed(link, stream, project.nats.prefix)
-            for name in [info.name for info in infos]:
-                if f"{stream}.{name}" not in wanted:
-                    request: Request = (f"CONSUMER.DELETE.{stream}.{name}", {})
-                    found.append(
-                        (Difference("remove", f"consumer {name}", f"no step of stream {stream} needs it"), request)
-                    )
+            for info in infos:
+                # one that somebody consumes from belongs to another version of the app, which runs beside this one
+                if f"{stream}.{info.name}" not in wanted and not info.num_waiting:
+                    request: Request = (f"CONSUMER.DELETE.{stream}.{info.name}", {})
+                    why = f"no step of stream {stream} needs it"
+                    found.append((Difference("remove", f"consumer {info.name}", why), request))
     return found
 
 
@@ -138,10 +141,17 @@ def _shown(field: str, value: Any) -> str:
 
 
 async def _api(link: Link, subject: str, body: Config) -> _Reply:
+    return await patiently(partial(_ask, link, subject, body), ELECTION)
+
+
+async def _ask(link: Link, subject: str, body: Config) -> _Reply:
     status, _, data = await link.request(f"$JS.API.{subject}", msgspec.json.encode(body) if body else b"")
     if status:
         raise problem(status)
-    return msgspec.json.decode(data, type=_Reply)
+    reply = msgspec.json.decode(data, type=_Reply)
+    if reply.error is not None and reply.error.err_code in NOT_LEADER:
+        raise LogUnavailable(f"the NATS cluster has no leader: {reply.error.description}")
+    return reply
 
 
 def sync_tree(folder: Path) -> None:

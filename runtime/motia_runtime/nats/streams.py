@@ -128,7 +128,8 @@ def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
             "max_age": _ns(RUN_AGE),
             "max_bytes": RUN_BYTES,
             "duplicate_window": _ns(1),  # nothing there has an id
-            "persist_mode": "async",  # acknowledged before it is written: nobody waits for it
+            # acknowledged before it is written, since nobody waits for it; a stream with copies can't have it
+            **({"persist_mode": "async"} if replicas == 1 else {}),
         },
     ]
 
