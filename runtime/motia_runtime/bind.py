@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -25,6 +25,12 @@ class HandlerError(Exception):
     """A handler can't be loaded. The message says which and why; mend the file and save it."""
 
 
+class Elsewhere(Protocol):
+    """Runs a handler that is not in this process. Gives its result, raises what it raises, or `TimeoutError`."""
+
+    async def __call__(self, args: tuple[Any, ...], ctx: Any, timeout: float, /) -> Any: ...
+
+
 class Bound(msgspec.Struct, frozen=True):
     """A function of the user's, ready to be called."""
 
@@ -32,6 +38,7 @@ class Bound(msgspec.Struct, frozen=True):
     function: Callable[..., Any]
     is_async: bool
     arity: int  # positional arguments it is called with
+    elsewhere: Elsewhere | None = None  # instead of the function; then it is not async here
 
 
 class BoundStep(msgspec.Struct, frozen=True):
@@ -52,6 +59,10 @@ def bind(project: Project) -> dict[str, BoundStep]:
             asked = None
             if isinstance(step, EventStep) and step.condition:
                 asked = _load(project.root, step.condition, f"condition of {step.name}", (2,))
+            if isinstance(step, EventStep) and step.isolation == "process":
+                handler = _outside(project.root, step.handler, step.name)
+                bound[step.name] = BoundStep(step, handler, condition=asked)
+                continue
             middleware = step.middleware if isinstance(step, ApiStep) else ()
             bound[step.name] = BoundStep(
                 step,
@@ -60,6 +71,22 @@ def bind(project: Project) -> dict[str, BoundStep]:
                 asked,
             )
         return bound
+
+
+def bind_one(project: Project, step: EventStep) -> Bound:
+    """Import the handler of one step, in the process that runs nothing else. Raises `HandlerError`."""
+    with _fresh_modules(project.root):
+        return _load(project.root, step.handler, step.name, _arities(step))
+
+
+def _outside(root: Path, handler: Handler, who: str) -> Bound:
+    """A handler that only its own processes import (`isolation.pool`): what is wrong with it shows when the first of them starts."""
+    _check_file(root, handler, who)
+
+    def nowhere(*_: Any) -> None:
+        raise HandlerError(f"{who}: {handler.path} runs in a process of its own; this one has not loaded it")
+
+    return Bound(handler, nowhere, False, 2)
 
 
 def _arities(step: ApiStep | EventStep | CronStep) -> tuple[int, ...]:
@@ -110,8 +137,6 @@ def _is_ours(module: ModuleType) -> bool:
 
 def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...]) -> Bound:
     where = f"{handler.path}:{handler.function}"
-    if handler.language != "python":
-        raise HandlerError(f"{who}: {handler.path} is not Python; this version runs Python handlers only")
     module = _import(root, handler, who)
     function = getattr(module, handler.function, None)
     if function is None:
@@ -138,10 +163,17 @@ def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...]) -> B
     raise HandlerError(f"{who}: {where}{signature} must take {' or '.join(wanted[a] for a in arities)}")
 
 
-def _import(root: Path, handler: Handler, who: str) -> ModuleType:
+def _check_file(root: Path, handler: Handler, who: str) -> Path:
     path = root / handler.path
+    if handler.language != "python":
+        raise HandlerError(f"{who}: {handler.path} is not Python; this version runs Python handlers only")
     if not path.is_file():
         raise HandlerError(f"{who}: there is no file {handler.path}; `motia gen` writes a stub for it")
+    return path
+
+
+def _import(root: Path, handler: Handler, who: str) -> ModuleType:
+    path = _check_file(root, handler, who)
     parts = Path(handler.path).with_suffix("").parts
     try:
         if all(part.isidentifier() for part in parts):

@@ -19,6 +19,7 @@ from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
+from motia_runtime.isolation.pool import Pools
 from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
@@ -52,6 +53,7 @@ class Engine:
         role: Role = "all",
     ) -> None:
         self._executor = Executor()
+        self._pools = Pools(project)
         self.state = StateStore(log, project, types)
         self.letters = DeadLetters(log)
         engine_id = new_id()
@@ -69,7 +71,7 @@ class Engine:
         for step in project.steps.values():
             if step.name not in bound:
                 continue  # a noop
-            plan = self._runs.plan(bound[step.name])
+            plan = self._runs.plan(bound[step.name] if role == "http" else self._pools.place(bound[step.name]))
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
             elif isinstance(step, EventStep) and step.topics:
@@ -88,8 +90,9 @@ class Engine:
         return self._runs.records
 
     async def start(self) -> None:
-        """Begin to consume. Raises `LogUnavailable`; then nothing is consumed."""
+        """Begin to consume. Raises `LogUnavailable`, `HandlerError` of a handler in a process; then nothing is consumed."""
         try:
+            await self._pools.start()
             await asyncio.gather(*(worker.declare() for worker in self._elsewhere))
             await asyncio.gather(*(worker.start() for worker in self._workers))
         except BaseException:
@@ -110,6 +113,7 @@ class Engine:
             self._toucher.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._toucher
+        await self._pools.close()
         self._runs.records.flush()
         self._executor.close()
 

@@ -40,6 +40,8 @@ class Executor:
     async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
         """The function's result. Raises what it raises, or `HandlerTimeout`."""
         if not bound.is_async:
+            if bound.elsewhere is not None:
+                return await bound.elsewhere(args, ctx, timeout)
             return await self.run_in_thread(bound.function, args, ctx, timeout)
         task = self.watchdog.watch(timeout)
         try:

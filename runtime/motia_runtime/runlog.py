@@ -52,7 +52,7 @@ class RunLogger:
         text = in_words(message)[:LINE_LENGTH]
         every = {**fields, **more} if fields else more
         if len(self.lines) < LINES_PER_RUN:
-            self.lines.append(LogLine(time.time(), level, text, {k: _plain(v) for k, v in every.items()}))
+            self.lines.append(LogLine(time.time(), level, text, {k: plain(v) for k, v in every.items()}))
         else:
             self.dropped += 1
         number = _LEVELS[level]
@@ -62,7 +62,7 @@ class RunLogger:
             )
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """As JSON would have it; what JSON can't say is kept as its repr, so that a log line never fails a run."""
     if isinstance(value, (str, int, float, bool)) or value is None:
         return in_words(value)[:LINE_LENGTH] if isinstance(value, str) else value

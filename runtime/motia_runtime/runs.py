@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import linecache
 import logging
 import random
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -18,18 +16,18 @@ from motia_runtime.context import Context, Secrets
 from motia_runtime.effects import Outlet, Services, Unit
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
+from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
 from motia_runtime.readonly import ReadOnlyUnit
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
+from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
 from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
 from motia_spec.model import Project, Retry
 
 CONFLICTS_PER_RUN = 100  # times a run begins again because of concurrent writers, before it counts as failed
-MESSAGE_LENGTH = 10_000  # characters kept of an error's message
-STACK_FRAMES = 20  # of the user's code, innermost last
 
 _log = logging.getLogger("motia.engine")
 
@@ -247,16 +245,10 @@ class Runs:
 
     def describe(self, problem: BaseException) -> ErrorInfo:
         """What a person needs to know of an error: its type, its words, and where in the user's own files it came from."""
-        frames: list[str] = []
-        walk = problem.__traceback__
-        while walk is not None:
-            file = Path(walk.tb_frame.f_code.co_filename)
-            if file.is_relative_to(self._root) and "site-packages" not in file.parts:
-                code = linecache.getline(str(file), walk.tb_lineno).strip()
-                name = walk.tb_frame.f_code.co_name
-                frames.append(f"{file.relative_to(self._root).as_posix()}:{walk.tb_lineno} in {name}: {code}")
-            walk = walk.tb_next
-        return ErrorInfo(type(problem).__name__, in_words(problem)[:MESSAGE_LENGTH], "\n".join(frames[-STACK_FRAMES:]))
+        message = in_words(problem)[:MESSAGE_LENGTH]
+        if isinstance(problem, Elsewhere):
+            return ErrorInfo(problem.names[0], message, problem.stack)
+        return ErrorInfo(type(problem).__name__, message, user_stack(problem, self._root))
 
 
 def retry_delay(retry: Retry, failed: int) -> float:
@@ -273,4 +265,6 @@ def conflict_pause(conflicts: int) -> float:
 
 def skipped_by(retry: Retry, problem: BaseException) -> bool:
     """True when the policy's `skip` names the error's class or one of its bases."""
+    if isinstance(problem, Elsewhere):
+        return any(name in retry.skip for name in problem.names)
     return any(kind.__name__ in retry.skip for kind in type(problem).__mro__)
