@@ -1,6 +1,6 @@
 # Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check fix bench docs lock clean
+.PHONY: help dev test check fix bench chaos soak docs lock clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -35,6 +35,12 @@ fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 
 bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-written pipeline
 	@set -e; for bench in $(BENCH); do echo "# $$bench"; $(BIN)/python $$bench $(ARGS); done
+
+chaos: $(VENV)/.dev  ## 5 seeds of 10,000 events under 50 random faults each, counted at the end
+	@PYTHONPATH=tests $(BIN)/python -m support.chaos $(ARGS)
+
+soak: $(VENV)/.dev  ## 20 minutes at 70 % of the peak; memory, files and backlog must stay flat
+	@PYTHONPATH=tests $(BIN)/python -m support.chaos.soak $(ARGS)
 
 docs: $(VENV)/.dev  ## write the generated references under docs/
 	@$(BIN)/python docs/build.py

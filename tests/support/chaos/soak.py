@@ -1,0 +1,165 @@
+"""`python -m support.chaos.soak`: the app at a steady rate for a long time; what it holds on to is sampled, and must not grow.
+
+The rate is a share of the peak, which is measured first by having the app drain a backlog. A line a sample: seconds, MiB and file descriptors of app and
+nats-server, events waiting. At the end a straight line through the samples after the first quarter: growth per ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+import httpx
+import msgspec
+
+from motia_runtime.naming import durable
+from motia_runtime.nats.log import NatsLog
+from motia_spec.model import EventStep, Project
+from support.chaos.faults import World
+from support.chaos.oracle import with_broker
+from support.chaos.run import world
+
+BATCH = 20  # orders of one request
+GROWTH = 4.0  # MiB of memory in ten minutes, more is a leak
+FILES = 5  # descriptors, likewise
+
+
+class Sample(msgspec.Struct, frozen=True):
+    at: float  # seconds from the start
+    app: float  # MiB
+    broker: float  # MiB
+    files: int  # descriptors of the app
+    waiting: int  # events
+
+
+def memory(pid: int) -> float:
+    """Resident, in MiB."""
+    fields = Path(f"/proc/{pid}/statm").read_text().split()
+    return int(fields[1]) * 4096 / 2**20
+
+
+def files(pid: int) -> int:
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def waiting(made: World, home: Path) -> int:
+    """Events before the steps and in hand, all together."""
+
+    async def use(log: NatsLog, project: Project) -> int:
+        total = 0
+        for step in project.steps.values():
+            if isinstance(step, EventStep):
+                backlog = await log.backlog(durable(step.name))
+                total += backlog.waiting + backlog.in_flight
+        return total
+
+    return with_broker(made.broker.url, home, use)
+
+
+def body(number: int) -> dict[str, object]:
+    orders = [{"id": f"o{number}-{n}", "kind": "plain", "hot": f"h{(number + n) % 16}"} for n in range(BATCH)]
+    return {"id": f"b{number}", "orders": orders, "pairs": [], "turns": []}
+
+
+def fill(url: str, orders: int, first: int) -> int:
+    """As fast as they are taken; gives the number of the next request."""
+
+    async def send() -> int:
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client:
+            numbers = iter(range(first, first + orders // BATCH))
+
+            async def one() -> None:
+                for number in numbers:
+                    (await client.post("/orders", json=body(number))).raise_for_status()
+
+            await asyncio.gather(*(one() for _ in range(8)))
+        return first + orders // BATCH
+
+    return asyncio.run(send())
+
+
+def peak(made: World, home: Path, orders: int) -> float:
+    """Orders a second through the whole app, requests included."""
+    began = time.monotonic()
+    fill(made.instances[0].url, orders, 0)
+    while waiting(made, home):
+        time.sleep(0.2)
+    return orders / (time.monotonic() - began)
+
+
+def slope(points: list[tuple[float, float]]) -> float:
+    """Least squares, a unit a second."""
+    n = len(points)
+    mean_x, mean_y = sum(x for x, _ in points) / n, sum(y for _, y in points) / n
+    spread = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
+
+
+def load(url: str, rate: float, seconds: float, refused: list[int]) -> None:
+    async def send() -> None:
+        began, pause, number = time.monotonic(), BATCH / rate, 1_000_000
+        async with httpx.AsyncClient(base_url=url, timeout=60) as client, asyncio.TaskGroup() as group:
+            while time.monotonic() - began < seconds:
+                number += 1
+                group.create_task(post(client, number))
+                await asyncio.sleep(began + (number - 1_000_000) * pause - time.monotonic())
+
+    async def post(client: httpx.AsyncClient, number: int) -> None:
+        status = (await client.post("/orders", json=body(number))).status_code
+        if status != 202:
+            refused.append(status)
+
+    asyncio.run(send())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("--minutes", type=float, default=20.0)
+    parser.add_argument("--share", type=float, default=0.7, help="of the measured peak")
+    parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
+    parser.add_argument("--warm", type=int, default=4_000, help="orders with which the peak is measured")
+    asked = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="soak-") as folder, world(Path(folder) / "w", instances=1) as made:
+        home, app = Path(folder) / "w" / "app0", made.instances[0]
+        rate = asked.share * peak(made, home, asked.warm)
+        print(f"{rate:.0f} orders a second, {asked.share:.0%} of the peak, for {asked.minutes:g} minutes", flush=True)
+        refused: list[int] = []
+        seconds = asked.minutes * 60
+        sending = threading.Thread(target=load, args=(app.url, rate, seconds, refused), daemon=True)
+        sending.start()
+        began, samples = time.monotonic(), []
+        while sending.is_alive():
+            sending.join(asked.every)
+            at = time.monotonic() - began
+            found = Sample(at, memory(app.pid), memory(made.broker.pid), files(app.pid), waiting(made, home))
+            samples.append(found)
+            print(
+                f"{at:7.0f} s  app {found.app:6.1f} MiB {found.files:4d} files  nats-server {found.broker:6.1f} MiB  "
+                f"{found.waiting} waiting",
+                flush=True,
+            )
+        return 1 if conclude(samples, refused) else 0
+
+
+def conclude(samples: list[Sample], refused: list[int]) -> bool:
+    """Print the lines through the samples. True: something grows that should not."""
+    late = [sample for sample in samples if sample.at > samples[-1].at / 4]
+    grows = {
+        "app, MiB in ten minutes": 600 * slope([(s.at, s.app) for s in late]),
+        "nats-server, MiB in ten minutes": 600 * slope([(s.at, s.broker) for s in late]),
+        "files in ten minutes": 600 * slope([(s.at, float(s.files)) for s in late]),
+        "waiting in ten minutes": 600 * slope([(s.at, float(s.waiting)) for s in late]),
+    }
+    for what, growth in grows.items():
+        print(f"{growth:+9.2f}  {what}")
+    print(f"{len(refused):9d}  requests refused")
+    return bool(refused) or grows["app, MiB in ten minutes"] > GROWTH or grows["files in ten minutes"] > FILES
+
+
+if __name__ == "__main__":
+    sys.exit(main())
