@@ -94,7 +94,11 @@ class Supervisor:
         try:
             while not self._stopping.is_set():
                 began = time.monotonic()
-                code = await self._run(number)
+                try:
+                    code = await self._run(number)
+                    how = f"ended with {shown(code)}"
+                except OSError as problem:  # no memory, or too many processes, at the moment
+                    code, how = 1, f"could not be started ({problem})"
                 has_served = has_served or number in self._serving
                 self._serving.discard(number)
                 if self._stopping.is_set():
@@ -103,7 +107,7 @@ class Supervisor:
                     raise WorkerEnded(code)
                 if time.monotonic() - began > SETTLED:
                     wait = AGAIN[0]
-                _log.error("worker %d ended with %s; starting it again in %g s", number, shown(code), wait)
+                _log.error("worker %d %s; starting it again in %g s", number, how, wait)
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), wait)
                 wait = min(wait * 2, longest)
