@@ -77,6 +77,8 @@ def load_version(
         engine,
         ready=lambda: engine.running and log.connected(),
         pages={} if pages is None else pages,
+        runners=engine.runners,
+        limiters=engine.limiters,
     )
     return Version(project, types, engine, asgi)
 

@@ -31,12 +31,16 @@ class Calls:
         self._steps[plan.name] = plan, self._chain(plan.bound)
 
     async def run(
-        self, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
+        self,
+        step: ApiStep,
+        request: Request,
+        trace: TraceContext,
+        finish: Callable[[Any], Answer],
+        claim: Claim | None = None,
     ) -> Answer:
         """As `runner.ApiRunner.run_api`."""
         plan, chain = self._steps[step.name]
         runs = self._runs
-        claim: Claim | None = None
         executor = runs.executor
         watchdog = executor.watchdog
         conflicts = 0

@@ -17,12 +17,11 @@ holds, or from the plan of whoever wrote over it, which names the id it found th
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from motia_runtime.delayed import ID, is_past, note, own_slot
 from motia_runtime.orphans import Orphans
-from motia_runtime.plans import Emitted, Planned, encode_plan, read_plan
+from motia_runtime.plans import CLAIM, KEPT, Emitted, Mark, Planned, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.state import DELETED
 
@@ -32,26 +31,22 @@ KNOWN = 20_000  # state keys whose revision is remembered, so that a write witho
 PAGE = 500  # records read at a time when looking for evidence
 SKEW = 5.0  # seconds that clocks of engines and brokers may differ
 
-boottime = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def now() -> float:
-    """Seconds that go on while the process is stopped or the machine sleeps."""
-    return time.clock_gettime(boottime)
-
 
 class Claim:
     """Where a run stands with its commits, over all tries in this process."""
 
-    __slots__ = ("flushed", "flushing", "last", "run_id", "since", "subject")
+    __slots__ = ("flushed", "flushing", "last", "mark", "overtaken", "run_id", "since", "subject", "until")
 
     def __init__(self, run_id: str, subject: str | None, since: float | None, flushed: int = 0) -> None:
         self.run_id = run_id
         self.subject = subject  # of its plan; None: a run without an input, whose plans are found by `sweep`
-        self.since = since  # when its input came (`now`), None without one
+        self.since = since  # when its input came (`Clock.steady`), None without one
         self.last = 0  # seq of its newest plan, which came to nothing
         self.flushed = flushed  # early commits that are true, whatever this try does
         self.flushing = 0  # early commits of this try
+        self.until: float | None = None  # end of a lease of its own (`Clock.steady`)
+        self.mark: Callable[[], Mark] | None = None  # to become true with the effects
+        self.overtaken = False  # the plan of another try is the one that counts
 
 
 class Commits:
@@ -63,20 +58,22 @@ class Commits:
         self._orphans = orphans
         self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
         self._writing: dict[str, asyncio.Event] = {}  # keys that a commit of this process is about to write
-        self._renewed = now()
+        self._renewed = self._clock.steady()
         self.planned = asyncio.Event()  # set with each plan, for who sweeps
 
     # -- the lease on inputs
 
     def renew(self) -> None:
         """The broker has just been told of all that is in hand."""
-        self._renewed = now()
+        self._renewed = self._clock.steady()
 
     def _check_lease(self, claim: Claim) -> None:
-        if claim.since is not None and now() - max(claim.since, self._renewed) > LEASE:
+        if claim.since is not None and self._clock.steady() - max(claim.since, self._renewed) > LEASE:
             raise LeaseLost(
                 f"no sign of life was given for more than {LEASE:g} s, so the event belongs to whoever got it next"
             )
+        if claim.until is not None and self._clock.steady() > claim.until:
+            raise LeaseLost("the claim of this run could not be renewed, so its key belongs to whoever takes it next")
 
     # -- what is known of state keys without asking
 
@@ -118,11 +115,11 @@ class Commits:
             written.set()
 
     async def _commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
-        if claim.subject is None:
-            async with self._orphans.place() as (subject, seen):
-                return await self._make_true(claim, subject, part, effects, blind, seen)
-        subject = f"{claim.subject}.{part}" if part else claim.subject
-        return await self._make_true(claim, subject, part, effects, blind, None)
+        own = f"{claim.subject}.{part}" if part and claim.subject else claim.subject
+        if own is not None and claim.since is not None:
+            return await self._make_true(claim, own, part, effects, blind, None)
+        async with self._orphans.place(own) as (subject, seen):  # no input will ask for this plan
+            return await self._make_true(claim, subject, part, effects, blind, seen)
 
     async def _make_true(
         self,
@@ -148,6 +145,7 @@ class Commits:
                 if record is None:
                     raise LeaseLost("the plan of this run has come and gone: its input has ended") from None
                 if await self.finish(record):
+                    claim.overtaken = not part
                     return False
                 last = record.seq
                 continue
@@ -200,6 +198,8 @@ class Commits:
     async def finish(self, record: Record) -> bool:
         """Complete the plan that somebody has stored. False: it is void, since its state was never written and can't be any more."""
         planned = read_plan(record)
+        if planned.marks and await self._is_late(planned, record):
+            return False
         if planned.writes:
             try:
                 await self._write(planned)
@@ -243,10 +243,17 @@ class Commits:
 
     async def _mark(self, planned: Planned) -> None:
         for mark in planned.marks:
-            try:
-                await self._log.append(mark.subject, mark.data, expect=mark.expect, ttl=mark.ttl)
-            except Conflict:
-                continue
+            expect = mark.expect
+            headers = {KEPT: mark.claim} if mark.claim else None
+            while True:
+                try:
+                    await self._log.append(mark.subject, mark.data, headers=headers, expect=expect, ttl=mark.ttl)
+                    break
+                except Conflict:
+                    record = await self._log.last(mark.subject) if mark.claim else None
+                    if record is None or record.headers.get(CLAIM) != mark.claim:
+                        break
+                    expect = record.seq  # renewed, or taken over by another engine
 
     async def _emit(self, planned: Planned, numbers: Sequence[int], cancels: Sequence[str]) -> None:
         append, headers = self._log.append, {"traceparent": planned.trace}
@@ -270,6 +277,22 @@ class Commits:
             await asyncio.gather(*under_way)
 
     # -- evidence, for when the broker has forgotten the ids
+
+    async def _is_late(self, planned: Planned, record: Record) -> bool:
+        """A plan with a mark for a claim, stored by an engine that stood still after it had looked at its lease, when another one had long done
+        the same and its plan was swept: nothing of it has been written, or ever may be."""
+        for mark in planned.marks:
+            if not mark.claim:
+                continue
+            there = await self._log.last(mark.subject)
+            if there is not None and there.headers.get(CLAIM) == mark.claim:
+                continue  # it waits for an answer
+            if there is not None and there.headers.get(KEPT) == mark.claim:
+                if there.data != mark.data:
+                    return True
+            elif record.time > mark.until + SKEW:
+                return True
+        return False
 
     def _has_expired(self, planned: Planned, record: Record) -> bool:
         """Had its state been written, it would be gone by now, with all evidence: then the rest of the run is what counts."""

@@ -247,7 +247,9 @@ class Unit:
 
     async def _commit_planned(self, part: str) -> bool:
         commits = self._services.commits
-        effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], self._marks)
+        claim = self._claim
+        marks = self._marks if part or claim.mark is None else [*self._marks, claim.mark()]
+        effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], marks)
         blind: list[int] = []
         for (group, key), write in self._writes.items():
             subject = subject_of(group, key)

@@ -14,16 +14,20 @@ from motia_runtime.bind import BoundStep
 from motia_runtime.calls import Calls
 from motia_runtime.commit import Commits
 from motia_runtime.context import new_id
+from motia_runtime.controls.idempotency import Once
+from motia_runtime.controls.rate_limit import Limiter
 from motia_runtime.deadletters import DeadLetters
 from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
+from motia_runtime.ingress import IngressWorker
 from motia_runtime.isolation.pool import Pools
+from motia_runtime.ordered import OrderedWorker
 from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
-from motia_runtime.runner import Answer, TraceContext
+from motia_runtime.runner import Answer, ApiRunner, TraceContext
 from motia_runtime.runs import Runs
 from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
@@ -63,19 +67,32 @@ class Engine:
         services = Services(log, clock, self.state, StreamStore(log, project, types), self._commits)
         self._runs = Runs(project, types, services, self._executor)
         self._workers: list[Worker] = []
-        self._elsewhere: list[EventWorker] = []  # not ours to run: their events wait for an engine that does
+        self._elsewhere: list[
+            EventWorker | IngressWorker
+        ] = []  # not ours to run: their events wait for an engine that does
         self._toucher: asyncio.Task[None] | None = None
         self._calls = Calls(self._runs)
+        self._once = Once(self._calls, services)
+        self.runners: dict[str, ApiRunner] = {}  # of the api steps that `run_api` is not for, by name
+        self.limiters: dict[str, Limiter] = {}  # of those with a rate limit
         self.running = False
         self._suspects = Suspects(log)
+        if any(topic.external == "in" for topic in project.topics.values()):
+            ingress = IngressWorker(project, self._runs)
+            (self._elsewhere if role == "http" else self._workers).append(ingress)
         for step in project.steps.values():
             if step.name not in bound:
                 continue  # a noop
             plan = self._runs.plan(bound[step.name] if role == "http" else self._pools.place(bound[step.name]))
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
+                if step.idempotency is not None:
+                    self.runners[step.name] = self._once
+                if step.rate_limit is not None:
+                    self.limiters[step.name] = Limiter(step.name, step.rate_limit, log, clock)
             elif isinstance(step, EventStep) and step.topics:
-                worker = EventWorker(plan, step, self._runs, self._suspects)
+                kind = OrderedWorker if step.order_by else EventWorker
+                worker = kind(plan, step, self._runs, self._suspects)
                 (self._elsewhere if role == "http" else self._workers).append(worker)
             elif isinstance(step, CronStep) and role != "http":
                 self._workers.append(CronWorker(plan, step, self._runs))
@@ -106,7 +123,8 @@ class Engine:
         """Take nothing new, let what runs finish for `grace` seconds, give back the rest."""
         self.running = False
         await asyncio.gather(self._calls.until_quiet(grace), *(worker.stop(grace) for worker in self._workers))
-        await self._suspects.stop()
+        await self._once.stop()
+        await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
         await self._sweeper.stop()
         await self._orphans.stop()
         if self._toucher is not None:
@@ -126,7 +144,7 @@ class Engine:
                 worker.touch()
             if self._runs.services.log.connected():
                 self._commits.renew()
-            if not any(worker.busy for worker in self._workers):
+            if not any(worker.holds for worker in self._workers):
                 work.clear()
 
     def run_api(

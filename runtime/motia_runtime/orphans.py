@@ -1,7 +1,8 @@
 """Plans of runs that no input repeats: those of api steps. When their process dies in mid-commit, another engine completes them.
 
 Each engine keeps a note, `rt.=t.<engine>`, of which of its plans are still open, renewed while there are any. A note that is not renewed means that its
-engine is gone (or idle, and then all is done): `sweep` completes what it left behind. Plans are at `tx.=a.<engine>.<number>`.
+engine is gone (or idle, and then all is done): `sweep` completes what it left behind. Plans are at `tx.=a.<engine>.<number>`; those of requests with an
+idempotency key at `tx.=i.<step>.<key>.<claim>`, where whoever takes the claim over looks for them.
 """
 
 from __future__ import annotations
@@ -40,9 +41,9 @@ def note_subject(engine: str) -> str:
     return f"rt.=t.{encode(engine)}"
 
 
-def plans_of(engine: str) -> str:
-    """Matches every plan of an engine that has no input."""
-    return f"tx.=a.{encode(engine)}.*"
+def plans_of(engine: str) -> tuple[str, str]:
+    """Patterns of all plans of an engine that no input repeats, and of those of requests with a key, whichever engine's: doing them twice harms nobody."""
+    return f"tx.=a.{encode(engine)}.*", "tx.=i.>"
 
 
 class Orphans:
@@ -61,13 +62,14 @@ class Orphans:
         self._renewing: asyncio.Task[None] | None = None
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[tuple[str, Callable[[int], None]]]:
-        """A subject for a plan, and whom to tell its seq. The plan is done when the block ends, unless with `LogUnavailable`: then nobody knows, and it
-        stays open for who sweeps. Raises `LogUnavailable`."""
+    async def place(self, subject: str | None = None) -> AsyncIterator[tuple[str, Callable[[int], None]]]:
+        """A subject for a plan, unless it has one (`tx.=i.`), and whom to tell its seq. The plan is done when the block ends, unless with
+        `LogUnavailable` or cancelled: then nobody knows, and it stays open for who sweeps. Raises `LogUnavailable`."""
         if self._clock.time() - self._noted > RENEWED:
             await self._note()
-        self._number += 1
-        subject = f"tx.=a.{encode(self._engine)}.{self._number}"
+        if subject is None:
+            self._number += 1
+            subject = f"tx.=a.{encode(self._engine)}.{self._number}"
         self._open[subject] = 0
         if self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew())
@@ -78,14 +80,14 @@ class Orphans:
 
         try:
             yield subject, seen
-        except LogUnavailable:
+        except (LogUnavailable, asyncio.CancelledError):
             self._unknown.add(subject)
             raise
         except BaseException:
-            del self._open[subject]
+            self._open.pop(subject, None)
             raise
         else:
-            del self._open[subject]
+            self._open.pop(subject, None)
 
     async def finish_own(self, commits: Commits) -> None:
         """Complete those of this engine that ended in an outage. Raises `LogUnavailable`: later, then."""

@@ -25,13 +25,20 @@ class Emitted(msgspec.Struct, array_like=True, omit_defaults=True):
     slot: str | None = None  # of an emit with a key (`delayed`); there is an `at` then
 
 
+CLAIM = "Motia-Claim"  # header of a record that holds a place for the mark of a plan
+KEPT = "Motia-Kept"  # header of such a mark
+
+
 class Mark(msgspec.Struct, array_like=True, omit_defaults=True):
-    """A record of our own in part rt. Somebody else's record in its place means that it was written already."""
+    """A record of our own in part rt. Somebody else's record in its place means that it was written already, but for a claim of this name (`CLAIM`):
+    whoever holds that now, it waits for this mark."""
 
     subject: str
     data: bytes
     expect: int
     ttl: float | None = None
+    claim: str = ""
+    until: float = 0.0  # with `claim`: when the lease on it ends that the plan was made under, seconds since the epoch
 
 
 class Planned(msgspec.Struct, array_like=True, omit_defaults=True):

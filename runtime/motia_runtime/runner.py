@@ -17,6 +17,7 @@ class Answer(msgspec.Struct, frozen=True):
     status: int
     headers: tuple[tuple[bytes, bytes], ...]  # names in lower case; content-type included, content-length not
     body: bytes
+    trace_id: str = ""  # of the run that made it, when that is another request's
 
 
 class TraceContext(msgspec.Struct, frozen=True):

@@ -47,6 +47,7 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self._commits.planned.set()  # others may have left something
         self._task = asyncio.get_running_loop().create_task(self._sweep_for_ever())
 
     async def stop(self) -> None:
@@ -106,20 +107,22 @@ class Sweeper:
 
     async def _complete(self, engine: str, since: int) -> None:
         left: list[Record] = []
-        before: int | None = None
-        while page := await self._log.scan(plans_of(engine), limit=PAGE, before=before):
-            left += [record for record in page if record.seq >= since]
-            before = page[-1].seq
-            if before < since:
-                break
+        for pattern in plans_of(engine):
+            before: int | None = None
+            while page := await self._log.scan(pattern, limit=PAGE, before=before):
+                left += [record for record in page if record.seq >= since]
+                before = page[-1].seq
+                if before < since:
+                    break
+        done = 0
         for record in reversed(left):
             try:
-                done = await self._commits.finish(record)
+                done += await self._commits.finish(record)
             except msgspec.DecodeError as problem:
                 _log.error("the plan %s can't be read and is left alone: %s", record.subject, problem)
-                continue
+        if left:
             _log.warning(
-                "completed what an engine left that is gone"
-                if done
-                else "an engine that is gone left a plan that came to nothing"
+                "looked at %d plans since an engine that is gone was last heard of: %d are complete now, the others came to nothing",
+                len(left),
+                done,
             )

@@ -109,8 +109,8 @@ RULE_CODES: tuple[Code, ...] = (
         "M410",
         "key is not in the events",
         "`orderBy`, `priority`, `dedupe.key`, `concurrency.key` or `join.by` names a property that the events of a subscribed topic never "
-        "have. A key starts with `data` and names properties, as in `data.customer.id`. Of a change of state there is `data.key`, and "
-        "`data.value` with what is below it.",
+        "have, or `rateLimit.key` a parameter that is not in the path. A key of events starts with `data` and names properties, as in "
+        "`data.customer.id`. Of a change of state there is `data.key`, and `data.value` with what is below it.",
         "topics:\n  a: { schema: { type: object, properties: { customerId: { type: string } } } }\n"
         "steps:\n  A: { type: event, subscribes: [a], orderBy: data.custmerId }\n",
     ),
@@ -235,6 +235,6 @@ RULE_CODES: tuple[Code, ...] = (
         "M901",
         "not yet in force",
         "The key is part of the language, and this version does nothing with it. The message says what happens instead.",
-        "steps:\n  A:\n    type: api\n    method: GET\n    path: /a\n    rateLimit: { limit: 20, per: 1s }\n",
+        "streams:\n  orderStatus: {}\nsteps:\n  A: { type: api, method: GET, path: /a, uses: { streams: [orderStatus] } }\n",
     ),
 )

@@ -181,9 +181,8 @@ class StepLowering:
 
     def _idempotency(self, at: Cursor) -> Idempotency:
         plain = Idempotency()
-        return Idempotency(
-            header=at.text("header", plain.header), window=self._values.seconds(at, "window", plain.window)
-        )
+        window = self._values.timeout(at, "window", plain.window, zero="no answer would be kept")
+        return Idempotency(header=at.text("header", plain.header), window=window)
 
     def _rate_limit(self, at: Cursor) -> RateLimit:
         per = self._values.timeout(at, "per", 1.0, zero="the limit would never hold")

@@ -99,13 +99,13 @@ class Stream(Value, frozen=True, kw_only=True):
 
 class Idempotency(Value, frozen=True, kw_only=True):
     header: str = "Idempotency-Key"
-    window: float = 86400.0
+    window: float = 86400.0  # seconds that an answer is kept
 
 
 class RateLimit(Value, frozen=True, kw_only=True):
     limit: int
     per: float
-    key: str = "ip"
+    key: str = "ip"  # or "global", "header:NAME", "query:NAME", "path:NAME"
 
 
 class Manual(Value, frozen=True, kw_only=True):

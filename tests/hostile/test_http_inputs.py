@@ -28,6 +28,7 @@ steps:
     type: api
     method: POST
     path: /order
+    idempotency: {}
     body:
       type: object
       required: [id, qty]
@@ -128,6 +129,9 @@ def files(folder: Path) -> set[str]:
 @inputs("http", without=(SILENT,))
 async def test_a_hostile_request_is_answered(site: Site, entry: Entry) -> None:
     expect = entry["expect"]
+    if "precondition" in expect:
+        first = raw(entry).replace(b'"id":"b"', b'"id":"a"')
+        assert (await exchange(site, first, deadline=MAX_SECONDS)).startswith(b"HTTP/1.1 201 "), expect["precondition"]
     before, line = files(site.app.folder.parent), len(site.app.lines)
 
     answer = await exchange(site, raw(entry), deadline=expect.get("max_seconds", MAX_SECONDS), end="count" in expect)

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from motia_runtime.http.openapi import openapi_document
-from motia_spec.model import ApiStep, Emit, EventStep, Flow, Handler, Project, Schema, Subscription
+from motia_spec.model import (
+    ApiStep,
+    Emit,
+    EventStep,
+    Flow,
+    Handler,
+    Idempotency,
+    Project,
+    RateLimit,
+    Schema,
+    Subscription,
+)
 
 # https://spec.openapis.org/oas/3.1/schema, as published by the OpenAPI Initiative (Apache-2.0)
 OPENAPI = Draft202012Validator(json.loads(Path(__file__).with_name("openapi-3.1-schema.json").read_text()))
@@ -248,3 +259,13 @@ def test_any_names_of_schemas_give_a_valid_document(keys: list[str]) -> None:
     refs = made["paths"]["/x"]["post"]["requestBody"]["content"]["application/json"]["schema"]["anyOf"]
     titles = [made["components"]["schemas"][r["$ref"].rpartition("/")[2]]["title"] for r in refs if r is not True]
     assert titles == keys
+
+
+def test_controls_are_told() -> None:
+    plain = document(project(api("A", "POST")))["paths"]["/x"]["post"]
+    assert not {"409", "422", "429"} & plain["responses"].keys()
+    step = api("A", "POST", idempotency=Idempotency(header="X-Key"), rate_limit=RateLimit(limit=1, per=1.0))
+    made = document(project(step))["paths"]["/x"]["post"]
+    assert {"400", "409", "422", "429", "503"} <= made["responses"].keys()
+    (parameter,) = made["parameters"]
+    assert (parameter["name"], parameter["in"], "required" in parameter) == ("X-Key", "header", False)

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from motia_runtime.commit import now
 from motia_runtime.ports import Delivery, Record
 from motia_runtime.runner import TraceContext
 from motia_runtime.runs import Attempt, Runs
@@ -88,7 +87,7 @@ class Arrival:
         self.delivery = delivery
         self.asked = asked
         self.hands = hands
-        self.since = now()
+        self.since = hands.runs.services.clock.steady()
         self.came_by = delivery.record.headers.get("Motia-Why", "")
         self._read: Callable[[str, bytes], Any] | None = read
         self._value: Any = None

@@ -11,9 +11,11 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler, asgi
 
+from motia_runtime.controls.rate_limit import Limiter
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
 from motia_runtime.http.guard import Serve, send_answer
+from motia_runtime.http.limited import LimitedEndpoint
 from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
@@ -89,9 +91,11 @@ def build_app(
     ready: Callable[[], bool],
     pages: Mapping[str, AnyPage] | None = None,
     handlers: Sequence[Any] = (),
+    runners: Mapping[str, ApiRunner] | None = None,
+    limiters: Mapping[str, Limiter] | None = None,
 ) -> Application:
     """The application for `project`. `pages`: path to page, or to a function that makes it at each request. `handlers`: further Litestar
-    route handlers. A step of the same path goes before either."""
+    route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name."""
     cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
     routes: Routes[PathEndpoint] = Routes()
     paths: dict[str, PathEndpoint] = {}
@@ -102,7 +106,11 @@ def build_app(
         if path is None:
             path = paths[shape(step.path)] = PathEndpoint(cors)
             routes.add(step.path, path)
-        endpoint = StepEndpoint(step, types, runner, cors)
+        own = (runners or {}).get(step.name, runner)
+        limiter = (limiters or {}).get(step.name)
+        endpoint = (
+            StepEndpoint(step, types, own, cors) if limiter is None else LimitedEndpoint(step, types, own, cors, limiter)
+        )
         for method in step.methods:
             path.add(method, endpoint)
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]

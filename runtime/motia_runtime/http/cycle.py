@@ -117,6 +117,11 @@ class Cycle:
             }
         return found
 
+    @property
+    def client(self) -> str:
+        client = self.connection.client
+        return client[0] if client else ""
+
     # What the connection calls
 
     def feed(self, data: bytes) -> bool:

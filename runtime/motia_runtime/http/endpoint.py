@@ -126,7 +126,7 @@ class StepEndpoint:
                 answer = refusal.answer(context.trace_id)
             except Exception as error:
                 answer = self._failed(error, context.trace_id)
-            lines = b"x-trace-id: %b\r\n" % context.trace_id.encode()
+            lines = b"x-trace-id: %b\r\n" % (answer.trace_id or context.trace_id).encode()
             if self._cors is not None:
                 origin = noted.get(b"origin")
                 lines += render(self._cors.headers(None if origin is None else text_of(origin)))

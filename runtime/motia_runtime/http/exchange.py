@@ -36,6 +36,11 @@ class Exchange(Protocol):
     headers: list[Header]
     noted: dict[bytes, bytes]  # those of `NOTED`
 
+    @property
+    def client(self) -> str:
+        """The address at the other end of the connection; empty when there is none."""
+        ...
+
     def body_at_hand(self, limit: int) -> bytes | None:
         """The body, when all of it is there and no larger than that many bytes; else it is to be received."""
         ...
@@ -74,6 +79,11 @@ class Asgi:
         for name, value in self.headers:
             if name in NOTED:
                 note(self.noted, name, value)
+
+    @property
+    def client(self) -> str:
+        client = self._scope.get("client")
+        return client[0] if client else ""
 
     def body_at_hand(self, limit: int) -> None:
         return None

@@ -24,8 +24,11 @@ BODILESS = frozenset({204, 304})
 PROBLEM = "Problem"
 PROBLEMS = {
     400: "The request is malformed or does not fit its schema; every fault is listed",
+    409: "A request with this idempotency key is still being answered. Try again later",
     413: "The body is larger than this step takes",
     415: "The body is in a media type, character set or coding that this step does not read",
+    422: "The idempotency key belongs to another request",
+    429: "More requests than the rate limit has room for. Retry-After says when to try again",
     500: "The handler failed; nothing was committed",
     503: "The event log can't be reached or is full; the result is not known to be stored. Try again later",
     504: "The handler took longer than the step's timeout; nothing was committed",
@@ -115,7 +118,11 @@ def _operation(
             operation["description"] = step.description
     if tags := _tags(project, step):
         operation["tags"] = tags
-    parameters = [*_path_parameters(step, renamed), *_query_parameters(project, step, names)]
+    parameters = [
+        *_path_parameters(step, renamed),
+        *_query_parameters(project, step, names),
+        *_header_parameters(step),
+    ]
     if parameters:
         operation["parameters"] = parameters
     if step.body:
@@ -150,13 +157,18 @@ def _responses(project: Project, step: ApiStep, method: str, names: Mapping[str 
 
 def _own_statuses(step: ApiStep, method: str) -> Iterable[int]:
     with_body = step.body is not None or method in WITH_BODY
-    if with_body or step.query or step.path_params:
+    if with_body or step.query or step.path_params or step.idempotency:
         yield 400
+    if step.idempotency:
+        yield 409
+        yield 422
+    if step.rate_limit:
+        yield 429
     if with_body:
         yield 413
         yield 415
     yield 500
-    if step.emits or step.uses_state or step.uses_streams:
+    if step.emits or step.uses_state or step.uses_streams or step.idempotency or step.rate_limit:
         yield 503
     yield 504
 
@@ -198,6 +210,16 @@ def _query_parameters(project: Project, step: ApiStep, names: Mapping[str | None
             parameter["description"] = text
         parameter["schema"] = _pointed(value, names)
         yield parameter
+
+
+def _header_parameters(step: ApiStep) -> Iterable[Json]:
+    if step.idempotency is not None:
+        yield {
+            "name": step.idempotency.header,
+            "in": "header",
+            "description": "Names this request and its repetitions, which get the first one's answer. Take a new one, such as a UUID, for each request",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+        }
 
 
 def _media(project: Project, schema: Schema, names: Mapping[str | None, str]) -> Json:
