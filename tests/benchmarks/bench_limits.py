@@ -1,9 +1,10 @@
 """Where the limits of one broker are: many steps, many keys of state, many waiting events.
 
-python tests/benchmarks/bench_limits.py [--steps 1000] [--keys 1000000] [--waiting 1000000] [--drain 60]
+python tests/benchmarks/bench_limits.py [--full] [--steps 100] [--keys 100000] [--waiting 100000] [--drain 60]
 
 Each part has a broker and a folder of its own. The app is a real `motia start`; what it finds is put there through the log, as the engine
-does it. A drain ends after `--drain` seconds or with the last event. A tenth of everything: `--steps 100 --keys 100000 --waiting 100000`.
+does it. A drain ends after `--drain` seconds or with the last event. `--full` is ten times as much of everything: 1,000 steps, a million
+keys, a million events; it takes some minutes and 2 GB.
 """
 
 from __future__ import annotations
@@ -207,13 +208,14 @@ async def many_waiting(count: int, most: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("steps", 1_000), ("keys", 1_000_000), ("waiting", 1_000_000)):
+    parser.add_argument("--full", action="store_true", help="ten times as much")
+    for name, default in (("steps", 100), ("keys", 100_000), ("waiting", 100_000)):
         parser.add_argument(f"--{name}", type=int, default=default, help="0 leaves this part out")
     parser.add_argument("--drain", type=float, default=60.0, help="seconds that a drain may take")
     asked = parser.parse_args()
     parts = (("steps", many_steps), ("keys", many_keys), ("waiting", many_waiting))
     for name, part in parts:
-        count = getattr(asked, name)
+        count = getattr(asked, name) * (10 if asked.full else 1)
         if count:
             print(f"{count:,} {name}", flush=True)
             run_loop(part(count, asked.drain))
