@@ -86,6 +86,7 @@ def test_delayed_emits_outlive_restarts_and_come_once(folder: Path) -> None:
         ask(folder, "soon", 3)
         wait_for(lambda: texts(folder) == ["soon", "second", "later"], "it does not wait")
         app.kill()
+    wait_for(lambda: run(folder, "delayed", "ls").exit_code == 0, "the server of the killed app does not end")
     assert texts(folder)[-2:] == ["second", "later"]
     with running_app(folder):
         wait_for(lambda: sent(folder) == {"soon": 1}, "it did not come")

@@ -86,6 +86,20 @@ async def test_within_a_run_the_last_word_counts(make_app):
         assert await app.events("mail.due") == ["3"]
 
 
+async def test_what_a_run_replaces_itself_is_no_effect(make_app):
+    work = """
+    async def handler(data, ctx):
+        for n in range(2_000):
+            await ctx.emit("mail.due", n, delay=60, key="k")
+    """
+    async with make_app(SPEC, work=work) as app:
+        trace = await app.emit("ask", None)
+        await app.settle()
+        assert [each.data for each in await app.delayed()] == [b"1999"]
+        [run] = await app.runs(trace)
+        assert [each.topic for each in run.emits] == ["mail.due"]
+
+
 async def test_a_run_that_fails_replaces_and_cancels_nothing(make_app):
     async with make_app(SPEC, work=WORK) as app:
         await app.emit("ask", [["emit", "k", "first", 60], ["emit", "l", "second", 60]])
