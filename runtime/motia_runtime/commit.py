@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from motia_runtime.delayed import ID, is_past, note, own_slot
 from motia_runtime.orphans import Orphans
-from motia_runtime.plans import CLAIM, KEPT, Emitted, Mark, Planned, encode_plan, read_plan
+from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.state import DELETED
 
@@ -325,28 +325,30 @@ class Commits:
         for number, emit in enumerate(planned.emits):
             emit_id = f"{planned.id}:e{number}"
             if emit.at is None:
-                done = old and await self._is_there(emit, emit_id, record.time - SKEW)
+                done = old and await is_there(self._log, emit.subject, emit_id, record.time)
             else:
                 slot = emit.slot or own_slot(emit.subject, emit_id)
                 done = await is_past(self._log, slot, emit_id, record.time)
                 if not done and emit.at <= now:  # else it waits, and is replaced by itself
-                    done = await self._is_there(emit, emit_id, max(record.time, emit.at) - SKEW)
+                    done = await is_there(self._log, emit.subject, emit_id, max(record.time, emit.at))
             if not done:
                 numbers.append(number)
         whose = f"{planned.id}:c"
         cancels = [slot for slot in planned.cancels if not await is_past(self._log, slot, whose, record.time)]
         return numbers, cancels
 
-    async def _is_there(self, emit: Emitted, id: str, since: float) -> bool:
-        before: int | None = None
-        while page := await self._log.scan(emit.subject, limit=PAGE, before=before):
-            for record in page:
-                if record.time < since:
-                    return False
-                before = record.seq
-                if record.id == id or record.headers.get(ID) == id:
-                    return True
-        return False
+
+async def is_there(log: Log, subject: str, id: str, since: float) -> bool:
+    """Whether a record with that id was stored since then, for when the broker may have forgotten it. Raises `LogUnavailable`."""
+    before: int | None = None
+    while page := await log.scan(subject, limit=PAGE, before=before):
+        for record in page:
+            if record.time < since - SKEW:
+                return False
+            before = record.seq
+            if record.id == id or record.headers.get(ID) == id:
+                return True
+    return False
 
 
 class LeaseLost(LogUnavailable):

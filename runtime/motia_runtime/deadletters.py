@@ -12,10 +12,11 @@ from typing import Any
 
 import msgspec
 
-from motia_runtime.naming import dead_subject, retry_subject
+from motia_runtime.naming import dead_subject, in_subject, retry_subject
 from motia_runtime.plans import Emitted
 from motia_runtime.ports import Log, Record
 from motia_runtime.records import ErrorInfo
+from motia_runtime.trace import format_parent
 
 STORY = "Motia-Dead"
 MESSAGE_LENGTH = 2_000  # characters kept of an error's message
@@ -25,7 +26,7 @@ _log = logging.getLogger("motia.deadletters")
 
 
 class Story(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    step: str
+    step: str  # empty: it came from outside and was not taken in
     topic: str
     event_id: str
     attempts: int
@@ -82,20 +83,29 @@ class DeadLetters:
     async def redrive(self, letter: DeadLetter) -> None:
         """Hand the event to its step again, with all its attempts; the letter goes. Twice at once has the effect of once."""
         story, data = letter.story, letter.data
+        once, trace = f"redrive:{letter.id}", {"traceparent": format_parent(story.trace_id, story.span_id)}
         if story.data_left_out:
-            event = await self._log.get("ev", int(story.event_id)) if story.event_id.isdigit() else None
+            event = (
+                await self._log.get("ev" if story.step else "in", int(story.event_id))
+                if story.event_id.isdigit()
+                else None
+            )
             if event is None:
                 raise LookupError(f"the event of dead letter {letter.id} is no longer kept; it can't be redriven")
             data = event.data
+        if not story.step:  # it never was an event of the app
+            await self._log.append(in_subject(story.topic), data, headers=trace, id=once)
+            await self._log.delete("dlq", letter.id)
+            return
         headers = {
             "Motia-Event": story.event_id,
             "Motia-Topic": story.topic,
             "Motia-Attempt": "1",
             "Motia-Redrives": str(story.redrives + 1),
             "Motia-Flushed": str(story.flushed),
-            "traceparent": f"00-{story.trace_id}-{story.span_id}-01",
+            **trace,
         }
-        await self._log.append(retry_subject(story.step), data, headers=headers, id=f"redrive:{letter.id}")
+        await self._log.append(retry_subject(story.step), data, headers=headers, id=once)
         await self._log.delete("dlq", letter.id)
 
     async def purge(self, letter: DeadLetter) -> bool:

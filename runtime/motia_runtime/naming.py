@@ -23,6 +23,8 @@ MAX_TOKEN = (
 )  # a key of nothing but escapes; group, key and the rest of a protocol line stay below NATS' 4,096
 MAX_DURABLE = 160  # NATS takes 255, and file systems 255 for a path that has more in it
 
+INGRESS = "_in"  # consumer of what comes from outside; no step's durable: there "_" is followed by "_", "h" or hex digits
+
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
 _SUBJECT = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)+")
@@ -71,10 +73,15 @@ def event_subject(topic: str) -> str:
     return "ev." + ".".join([encode(level) for level in topic.split(".")])
 
 
+def in_subject(topic: str) -> str:
+    """Where other programs publish events of a topic with `external: in`."""
+    return "in." + event_subject(topic)[3:]
+
+
 def topic_of(subject: str) -> str:
-    """The topic of a subject made by `event_subject`."""
+    """The topic of a subject made by `event_subject` or `in_subject`."""
     part, _, rest = subject.partition(".")
-    if part != "ev":
+    if part not in ("ev", "in"):
         raise ValueError(f"{subject!r} is not the subject of a topic")
     return ".".join(decode(level) for level in rest.split("."))
 

@@ -8,6 +8,7 @@ Subjects here carry no app prefix and are already encoded (`naming`); the first 
 
     ev.<topic>          events                       kept nats.max_age
     retry.<step>        an event, for one step only  kept nats.max_age (retries, redrives)
+    in.<topic>          what other programs publish      kept nats.max_age
     cron.<step>         ticks                        the newest 1,000 of a step, no age limit
     st.<group>.<key>    state; last value counts     `history` of the group, no age limit
     dlq.<step>          dead letters                 30 days

@@ -28,7 +28,7 @@ from motia_runtime.clock import VirtualClock
 from motia_runtime.deadletters import DeadLetter
 from motia_runtime.delayed import DelayedEmit, waiting
 from motia_runtime.memory import MemoryLog
-from motia_runtime.naming import event_subject
+from motia_runtime.naming import event_subject, in_subject
 from motia_runtime.publish import publish
 from motia_runtime.records import RunRecord, TraceStore
 from motia_runtime.state import StateStore
@@ -90,6 +90,10 @@ class AppUnderTest:
     async def emit(self, topic: str, data: Any) -> str:
         """Publish an event as an outside producer would; gives its trace id. Raises `ValidationFailed` and `InvalidTopic`."""
         return await publish(self._log, self._version.project, self._version.types, topic, data)
+
+    async def publish(self, topic: str, data: bytes, *, headers: Mapping[str, str] | None = None) -> None:
+        """Publish as another program does to a topic with `external: in`: any bytes, validated by the app when it takes them in."""
+        await self._log.append(in_subject(topic), data, headers=headers)
 
     async def settle(self, timeout: float = 10.0) -> None:
         """Wait until nothing is under way that does not wait for the clock. `timeout` in real seconds; then TimeoutError says what still runs."""

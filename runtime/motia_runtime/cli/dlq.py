@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PAGE = 1_000  # letters read at a time
+OUTSIDE = "(outside)"  # instead of a step: it came from another program and was not taken in
 
 step_option = click.option("--step", metavar="NAME", help="Only of this step.")
 
@@ -44,7 +45,7 @@ def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
         emit_json([letter.plain() for letter in letters])
         return
     rows = [
-        (str(d.id), clock(d.story.failed_at), d.story.step, d.story.topic, str(d.story.attempts),
+        (str(d.id), clock(d.story.failed_at), d.story.step or OUTSIDE, d.story.topic, str(d.story.attempts),
          f"{d.story.error.type}: {d.story.error.message}")
         for d in letters
     ]  # fmt: skip
@@ -66,7 +67,7 @@ def show(ctx: click.Context, id: int, as_json: bool) -> None:
         return
     story = letter.story
     rows = [
-        ("step", story.step),
+        ("step", story.step or OUTSIDE),
         ("topic", story.topic),
         ("failed", clock(story.failed_at)),
         ("attempts", f"{story.attempts}" + (f", redriven {story.redrives} times before" if story.redrives else "")),

@@ -35,7 +35,7 @@ CRON_KEPT = 1000
 TOGETHER = ("st", "tx")  # parts with records that become true together
 HISTORY = 64
 
-PARTS = {"ev": "ev", "retry": "ev", "cron": "cron", "st": "st", "dlq": "dlq", "rt": "rt", "run": "run", "tx": "tx"}
+PARTS = {"ev": "ev", "in": "in", "retry": "ev", "cron": "cron", "st": "st", "dlq": "dlq", "rt": "rt", "run": "run", "tx": "tx"}
 
 
 class MemoryLog:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from motia_runtime.naming import durable
+from motia_runtime.naming import INGRESS, durable
 from motia_runtime.nats.appends import NOT_LEADER, Fault
 from motia_runtime.nats.durables import NOT_FOUND, listed
 from motia_runtime.nats.link import ELECTION, Link, problem
@@ -45,9 +45,13 @@ class _Reply(msgspec.Struct):
 
 
 def durables(project: Project) -> set[str]:
-    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step. A step that changes its kind changes its stream."""
+    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step, and one for what comes from outside. A step that changes its
+    kind changes its stream."""
     layout = Layout(project.nats.prefix)
-    return {
+    outside = (
+        {f"{layout.stream('in')}.{INGRESS}"} if any(t.external == "in" for t in project.topics.values()) else set()
+    )
+    return outside | {
         f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
         for step in project.steps.values()
         if isinstance(step, EventStep | CronStep)

@@ -2,6 +2,7 @@
 
     <prefix>_events    ev, retry and what is due later     `nats.max_age`
     <prefix>_tx        tx                              `nats.max_age`, the last of a subject
+    <prefix>_in        in                                  `nats.max_age`
     <prefix>_cron      cron                                the newest 1,000 ticks of a step
     KV_<prefix>_state  st                                  a KV bucket: `nats kv get <prefix>_state GROUP.KEY`
     KV_<prefix>_rt     rt                                  a KV bucket
@@ -30,7 +31,7 @@ MARKER_TTL = (
     1.0  # seconds that a record which outlived its TTL leaves a marker; the server stretches any shorter TTL to this
 )
 
-PARTS = {"ev": "events", "retry": "events", "sched": "events", "tx": "tx", "cron": "cron", "dlq": "dlq", "run": "runs"}
+PARTS = {"ev": "events", "in": "in", "retry": "events", "sched": "events", "tx": "tx", "cron": "cron", "dlq": "dlq", "run": "runs"}
 BUCKETS = {"st": "state", "rt": "rt"}
 
 
@@ -65,7 +66,7 @@ class Layout:
     @property
     def consumed(self) -> list[str]:
         """The streams that may have consumers of ours."""
-        return [self._streams[part] for part in ("ev", "cron", "st", "rt", "dlq")]
+        return [self._streams[part] for part in ("ev", "in", "cron", "st", "rt", "dlq")]
 
 
 def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
@@ -111,6 +112,13 @@ def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
             "allow_rollup_hdrs": True,
             "allow_msg_ttl": True,
             "allow_atomic": True,
+        },
+        {
+            **log,
+            "name": f"{p}_in",
+            "subjects": [f"{p}.in.>"],
+            "max_age": _ns(nats.max_age),
+            "duplicate_window": _ns(min(DEDUPE_WINDOW, nats.max_age)),
         },
         {**log, "name": f"{p}_cron", "subjects": [f"{p}.cron.>"], "max_msgs_per_subject": CRON_KEPT},
         {

@@ -6,7 +6,6 @@ from motia_spec.diagnostics import Diagnostic, warning
 from motia_spec.model import EventStep, NoopStep
 from motia_spec.place import Place
 from motia_spec.rules.base import Checking
-from motia_spec.tree import Cursor
 
 _KEYS = {  # of a step: what does not happen
     "priority": "events are handled in no fixed order",
@@ -53,16 +52,6 @@ def _sections(checking: Checking) -> Iterator[Diagnostic]:
     server = spec.map("server")
     if "streamAuth" in server:
         yield _note(server.key_place("streamAuth"), "streamAuth", "it is never called", server.at("streamAuth"))
-    for topic in checking.project.topics.values():
-        if topic.external == "in" and topic.name in checking.ends.subscribers:
-            at = _topic(spec, topic.name)
-            yield _note(
-                at.key_place("external"), "external: in", "events of other programs are not taken in", at.at("external")
-            )
-
-
-def _topic(spec: Cursor, name: str) -> Cursor:
-    return spec.map("topics").map(name)
 
 
 def _note(place: Place, what: str, effect: str, path: str) -> Diagnostic:
