@@ -27,6 +27,7 @@ from motia_runtime.handler import Request
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.problems import Refused
 from motia_runtime.memory import MemoryLog
+from motia_runtime.memory.parts import DEDUPE_WINDOW
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.runner import Answer
 from motia_runtime.sweep import Sweeper
@@ -35,7 +36,6 @@ from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
 
-KEYS = 2
 SPEC = """
 name: model
 topics: {b: {external: out}}
@@ -66,7 +66,11 @@ SILENCES = (0.0, 3600.0)
 
 
 class Model:
-    def __init__(self, folder: Path, handler: str) -> None:
+    """One scenario, made ready once. `keys`: requests at once. `stood`: seconds that an engine stands still after the other has answered."""
+
+    def __init__(self, folder: Path, handler: str, *, keys: int = 2, stood: float = 240.0) -> None:
+        self.keys = keys
+        self.stood = stood
         (folder / "steps").mkdir()
         (folder / "motia.yaml").write_text(SPEC)
         (folder / "steps" / "post.py").write_text(textwrap.dedent(handler))
@@ -80,7 +84,7 @@ class Model:
         log = MemoryLog(clock)
         first, second = FaultyLog(log, kind, at), FaultyLog(log)
         engines = [Engine(self.project, self.bound, self.types, faulty, clock) for faulty in (first, second)]
-        told: dict[str, list[bytes]] = {f"k{n}": [] for n in range(KEYS)}
+        told: dict[str, list[bytes]] = {f"k{n}": [] for n in range(self.keys)}
         tasks = []
         try:
             await engines[0].start()
@@ -94,7 +98,7 @@ class Model:
             await clock.advance(60)
             assert all(task.done() for task in again), f"{kind} {at}: not answered within a minute"
             if kind.startswith("pause"):
-                await clock.advance(700 if silence else 240)  # its plan would be the only one left, and its ids new
+                await clock.advance(self.stood)
                 first.wake()
                 await clock.advance(60)
             await clock.advance(200)
@@ -148,7 +152,9 @@ class Outcome:
                 yield f"{key} was told {bodies}"
         if "emit" in self._model.handler and self._emitted != dict.fromkeys(self._told, 1):
             yield f"emitted {dict(self._emitted)}"
-        if "counts" in self._model.handler and self._state != {"st.counts.n": KEYS, "st.copies.n": KEYS}:
+        if "counts" in self._model.handler and self._state != dict.fromkeys(
+            ("st.counts.n", "st.copies.n"), self._model.keys
+        ):
             yield f"state {self._state}"
 
 
@@ -163,8 +169,10 @@ def at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -
 async def _attack(model: Model, *, stop: bool = False, kinds: tuple[str, ...] = KINDS) -> list[str]:
     clean = await model.run("", -1, 0.0)
     found = [f"without a fault: {fault}" for fault in clean.faults()]
-    assert len(clean.trail) >= 2 * KEYS
+    assert len(clean.trail) >= 2 * model.keys
     for at, call in enumerate(clean.trail):
+        if model.stood > DEDUPE_WINDOW and call.startswith("append ev."):
+            continue  # an emit that stands still so long between the look at the lease and the wire, no broker can tell from a new one
         for kind in kinds:
             for silence in SILENCES:
                 outcome = await model.run(kind, at, silence)
@@ -178,6 +186,15 @@ async def _attack(model: Model, *, stop: bool = False, kinds: tuple[str, ...] = 
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_effects_are_true_once_and_the_answer_is_the_same_whatever_goes_wrong(tmp_path: Path, name: str) -> None:
     assert await _attack(Model(tmp_path, SCENARIOS[name])) == []
+
+
+LONG = DEDUPE_WINDOW + 100.0
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+async def test_an_engine_that_stood_still_until_plans_and_ids_were_gone_does_no_harm(tmp_path: Path, name: str) -> None:
+    model = Model(tmp_path, SCENARIOS[name], keys=1, stood=LONG)
+    assert await _attack(model, kinds=("pause before", "pause after")) == []
 
 
 def _no_plan_is_looked_for(patch: pytest.MonkeyPatch) -> None:
@@ -212,20 +229,21 @@ def _answers_without_plan(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Commits, "_mark", mark)
 
 
-MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[str, ...]]] = {
-    "no plan is looked for": (_no_plan_is_looked_for, "state and an emit", ("die after",)),
-    "late plans count": (_late_plans_count, "an emit", ("pause before",)),
-    "nobody adopts": (_nobody_adopts, "state and an emit", ("die after",)),
-    "no marks": (_answers_without_plan, "state and an emit", ("die after",)),
+MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str, float]] = {
+    "no plan is looked for": (_no_plan_is_looked_for, "state and an emit", "die after", 0.0),
+    "late plans count": (_late_plans_count, "an emit", "pause before", LONG),
+    "nobody adopts": (_nobody_adopts, "state and an emit", "die after", 0.0),
+    "no marks": (_answers_without_plan, "state and an emit", "die after", 0.0),
 }
 
 
 @pytest.mark.parametrize("name", MUTANTS)
 async def test_the_attack_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    mutate, scenario, kinds = MUTANTS[name]
+    mutate, scenario, kind, stood = MUTANTS[name]
     mutate(monkeypatch)
+    model = Model(tmp_path, SCENARIOS[scenario], keys=1 if stood else 2, stood=stood)
     try:
-        found = await _attack(Model(tmp_path, SCENARIOS[scenario]), stop=True, kinds=kinds)
+        found = await _attack(model, stop=True, kinds=(kind,))
     except AssertionError as never:
         found = [str(never)]
     assert found

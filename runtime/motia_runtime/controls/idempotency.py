@@ -126,8 +126,10 @@ class Once:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + step.timeout
         pause = FIRST_LOOK
+        look_first = False  # most keys are new
         while True:
-            found = await self._ask(step, asked_for, encode(key), asked)
+            found = await self._ask(step, asked_for, encode(key), asked, look_first)
+            look_first = True
             if isinstance(found, Answer):
                 return found
             if found is not None:
@@ -145,7 +147,9 @@ class Once:
 
     # -- claims
 
-    async def _ask(self, step: ApiStep, asked_for: Idempotency, token: str, asked: bytes) -> _Held | Answer | None:
+    async def _ask(
+        self, step: ApiStep, asked_for: Idempotency, token: str, asked: bytes, look_first: bool
+    ) -> _Held | Answer | None:
         """The answer, or the claim, which is ours then. None: somebody else runs."""
         subject = _subject(step, token)
         held = self._held.get(subject)
@@ -158,9 +162,9 @@ class Once:
             return _Held(subject, name, asked, asked_for.window, step.name, token)
 
         held = new(new_id())
-        expect = 0
+        expect = None if look_first else 0
         while True:
-            if await self._claim(held, expect):
+            if expect is not None and await self._claim(held, expect):
                 return held
             record = await self._log.last(subject)
             if record is None:
@@ -182,7 +186,7 @@ class Once:
             held = new(there.name)
             held.taken = True
             if await self._commits.redo(held.claim):
-                expect = 0  # its answer is there now
+                expect = None  # its answer is there now
             elif there.asked != asked:
                 raise _another_request(asked_for)
 

@@ -92,6 +92,7 @@ class Limiter:
                     bucket.asking = asyncio.get_running_loop().create_task(
                         self._ask(self._prefix + encode(key), bucket)
                     )
+                    bucket.asking.add_done_callback(_heard)
                 await asyncio.shield(bucket.asking)
             finally:
                 bucket.waiting -= 1
@@ -166,6 +167,12 @@ class RateLimits:
 
     async def stop(self) -> None:
         await asyncio.gather(*(limiter.stop() for limiter in self.by_step.values()))
+
+
+def _heard(task: asyncio.Task[None]) -> None:
+    """Who waited has been told, unless all of them were cancelled."""
+    if not task.cancelled():
+        task.exception()
 
 
 def seconds_up(seconds: float) -> int:
