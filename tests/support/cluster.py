@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -161,14 +162,13 @@ def running_cluster(folder: Path, size: int = 3) -> Iterator[Cluster]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on: chosen by the system, all different."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for sock in sockets:
-            sock.bind(("127.0.0.1", 0))
-        return [sock.getsockname()[1] for sock in sockets]
-
-
-def timed(began: float) -> str:
-    """Seconds since, for the messages of a test."""
-    return f"{time.monotonic() - began:.1f} s"
+    """Ports of loopback that nobody listens on, all different, and none of those that the system gives to whoever asks for any: one of
+    these could be somebody else's by the time a node comes back."""
+    found: list[int] = []
+    for port in random.sample(range(10_240, 32_000), 2_000):
+        with socket.socket() as sock, contextlib.suppress(OSError):
+            sock.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            return found
+    raise OSError(f"there are no {count} free ports")
