@@ -772,6 +772,11 @@ async def test_backlogs_are_those_of_all_consumers(log: Log) -> None:
         await log.consume(f"many{n}", ["ev.many"], Inbox(), credit=1)
     for subject in ("ev.a", "ev.a", "cron.S", "st.g.k", "st.other.k"):
         await log.append(subject, b"")
+
+    async def delivered() -> bool:
+        return all([(await log.backlog(name)).in_flight == 1 for name in ("events", "ticks", "watch")])
+
+    await until(delivered)
     await log.pause("watch", time.time() + 60)
 
     async def as_one_by_one() -> bool:
