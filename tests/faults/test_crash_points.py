@@ -37,6 +37,9 @@ FORGETFUL = {
 }
 
 
+BEHIND = pytest.mark.xfail(strict=True, reason="the age of a plan is told by the engine's clock, not by the broker's")
+
+
 @contextmanager
 def one_app(folder: Path, **orders: Any) -> Iterator[World]:
     with world(folder, instances=1, hurried=True, orders=orders) as made:
@@ -103,7 +106,7 @@ def judged_once(made: World, folder: Path, sent: Sequence[Batch]) -> Verdict:
 
 @pytest.mark.parametrize(
     ("naive", "clock"),
-    [(False, 0.0), (True, 0.0), pytest.param(False, -3600.0, marks=pytest.mark.long)],
+    [(False, 0.0), (True, 0.0), pytest.param(False, -3600.0, marks=(pytest.mark.long, BEHIND))],
     ids=["", "control", "with a clock an hour behind"],
 )
 def test_a_crash_and_then_silence_until_the_broker_has_forgotten_the_ids(

@@ -146,9 +146,17 @@ def small_disk(folder: Path, size: int = DISK) -> Iterator[Path | None]:
 
 @contextmanager
 def world(
-    folder: Path, *, instances: int, hurried: bool = False, disk: bool = False, orders: dict[str, Any] | None = None
+    folder: Path,
+    *,
+    instances: int,
+    hurried: bool = False,
+    disk: bool = False,
+    orders: dict[str, Any] | None = None,
+    command: str = "start",
+    specs: Sequence[str] = (shop.SPEC,),
 ) -> Iterator[World]:
-    """A broker and an app of so many instances on it, ready. `disk`: the store is on a small file system."""
+    """A broker and an app of so many instances on it, ready. `disk`: the store is on a small file system. `specs`: of the first instances; the
+    last one is that of all others."""
     logs = folder / "logs"
     logs.mkdir(parents=True)
     if hurried:
@@ -162,8 +170,8 @@ def world(
         for number in range(instances):
             proxy = Proxy(broker.port)
             stack.callback(proxy.close)
-            home = shop.write_shop(folder / f"app{number}")
-            instance = Instance(f"app{number}", home, proxy.url, logs, orders=orders)
+            home = shop.write_shop(folder / f"app{number}", specs[min(number, len(specs) - 1)])
+            instance = Instance(f"app{number}", home, proxy.url, logs, command=command, orders=orders)
             instance.start()
             stack.callback(instance.stop)
             made.proxies.append(proxy)
