@@ -16,7 +16,9 @@ import msgspec
 
 from motia_runtime.commit import Claim
 from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
+from motia_runtime.controls.keys import path_of
 from motia_runtime.controls.order import controls_of
+from motia_runtime.controls.priority import LOOK_AHEAD, ByPriority, urgency_of
 from motia_runtime.deadletters import Story, letter_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.isolation.pool import PROCESSES
@@ -32,7 +34,7 @@ from motia_spec.model import EventStep
 
 CONCURRENCY = 128  # runs of an async step at once in one process, unless the spec limits them
 THREAD_CONCURRENCY = 16  # of a plain function
-PREFETCH = 128  # deliveries held ready beyond those that run
+PREFETCH = 128  # deliveries held ready beyond those that run, without a priority
 PARK = 60.0  # seconds between looks at an event that is newer than this app
 
 
@@ -49,11 +51,19 @@ class EventWorker(Worker):
         self._foreign = runs.foreign_topics
         self._topics = {event_subject(topic): topic for topic in step.topics}
         self._controls: tuple[Control, ...] = controls_of(plan, step, runs)
+        if step.priority:
+            self._urgent = path_of(step.priority)
+            self._waiting = ByPriority(self._urgency)
 
     async def start(self) -> None:
         for control in self._controls:
             await control.start()
-        self._consumer = await self._consume(self._limit + min(self._limit, PREFETCH))
+        self._consumer = await self._consume(self._limit + self._look_ahead)
+
+    @property
+    def _look_ahead(self) -> int:
+        """Deliveries held ready beyond those that run."""
+        return LOOK_AHEAD if self.step.priority else min(self._limit, PREFETCH)
 
     async def declare(self) -> None:
         """See that the step's consumer is there, and take nothing: what is emitted from now on waits for an engine. Raises `LogUnavailable`."""
@@ -149,6 +159,13 @@ class EventWorker(Worker):
             return codec.decode(data, trusted=topic not in self._foreign)
         except ValidationFailed as fault:
             raise Unreadable(fault) from fault
+
+    def _urgency(self, delivery: Delivery) -> float:
+        try:
+            value = self._decode(read_input(delivery.record, self._topics).topic, delivery.record.data)
+        except Unreadable:
+            return 0
+        return urgency_of(value, self._urgent)
 
     async def _failed(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
         retry, asked = self.step.retry, arrival.asked

@@ -7,6 +7,7 @@ import logging
 from abc import ABC, abstractmethod
 from collections import deque
 
+from motia_runtime.controls.priority import ByPriority
 from motia_runtime.ports import Consumer, Delivery, LogUnavailable
 from motia_runtime.runs import Runs
 
@@ -22,7 +23,7 @@ class Worker(ABC):
         self._name = name
         self._runs = runs
         self._limit = limit
-        self._waiting: deque[Delivery] = deque()
+        self._waiting: deque[Delivery] | ByPriority = deque()
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._consumer: Consumer | None = None
         self._stopping = False

@@ -438,7 +438,6 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         "/steps/B/handler",
         "/steps/C/manual",
         "/steps/E/batch",
-        "/steps/E/priority",
         "/steps/F/join",
     }
     assert found.compiled.ok
