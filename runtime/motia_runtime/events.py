@@ -19,7 +19,7 @@ from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
 from motia_runtime.controls.keys import path_of
 from motia_runtime.controls.order import controls_of
 from motia_runtime.controls.priority import LOOK_AHEAD, ByPriority, urgency_of
-from motia_runtime.deadletters import Story, letter_of
+from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
@@ -241,6 +241,8 @@ class EventWorker(Worker):
             "Motia-Flushed": str(flushed),
             "traceparent": format_context(asked.trace),
         }
+        if asked.history:
+            headers[HISTORY] = asked.history
         once = f"{why}:{self.step.name}:{asked.event_id}:{asked.redrives}:{attempt}" if slot is None else None
         await self.runs.services.log.append(
             retry_subject(self.step.name), arrival.record.data, headers=headers, id=once, at=at, slot=slot
@@ -297,6 +299,7 @@ class EventWorker(Worker):
             span_id=attempt.span_id,
             redrives=asked.redrives,
             flushed=attempt.claim.flushed,
+            history=rounds_of(asked.history),
         )
 
 
@@ -317,6 +320,7 @@ def read_input(record: Record, topics: dict[str, str]) -> Input:
         trace=trace,
         first_seen=float(headers.get("Motia-First", record.time)),
         flushed=int(headers.get("Motia-Flushed", "0")),
+        history=headers.get(HISTORY, ""),
     )
 
 

@@ -10,7 +10,7 @@ import msgspec
 
 from motia_runtime.codec import Codec
 from motia_runtime.commit import REMEMBERED, Claim, is_there
-from motia_runtime.deadletters import Story, letter_of
+from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import ValidationFailed
 from motia_runtime.naming import INGRESS, event_subject, plan_subject, topic_of
 from motia_runtime.plans import Planned
@@ -79,6 +79,7 @@ class IngressWorker(Worker):
     async def _bury(self, delivery: Delivery, topic: str, problem: Exception) -> None:
         services, record = self.runs.services, delivery.record
         trace = parse(record.headers.get("traceparent")) or new_trace()
+        history = rounds_of(record.headers.get(HISTORY, ""))
         story = Story(
             step="",
             topic=topic,
@@ -88,6 +89,8 @@ class IngressWorker(Worker):
             error=ErrorInfo(type(problem).__name__, in_words(problem)),
             trace_id=trace.trace_id,
             span_id=new_span_id(),
+            redrives=len(history),
+            history=history,
         )
         claim = Claim(f"in:{record.seq}", plan_subject("", str(record.seq)), services.clock.steady())
         parent = format_parent(trace.trace_id, story.span_id)

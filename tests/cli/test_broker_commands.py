@@ -160,6 +160,46 @@ def test_dead_letters_are_listed_shown_redriven_and_purged(app: Path) -> None:
     assert json.loads(ok(app, "dlq", "ls", "--json")) == []
 
 
+def test_dead_letters_are_chosen_by_filters_and_keep_their_history(app: Path) -> None:
+    ok(app, "emit", "order", '{"id": "bad"}')
+    (letter,) = until(lambda: json.loads(ok(app, "dlq", "ls", "--json")))
+    for nobody in (
+        ("--error", "KeyError"),
+        ("--until", "1h"),
+        ("--since", "2100-01-01"),
+        ("--since", "2h", "--until", "1h"),
+    ):
+        assert json.loads(ok(app, "dlq", "ls", "--json", *nobody)) == []
+        assert "redriven: 0" in run(app, "dlq", "redrive", *nobody).stderr
+        assert "purged: 0" in run(app, "dlq", "purge", *nobody).stderr
+    meant = ("--step", "Pay", "--topic", "order", "--error", "ValueError", "--since", "1h")
+    assert json.loads(ok(app, "dlq", "ls", "--json", *meant)) == [letter]
+    for command in ("redrive", "purge"):
+        done = run(app, "dlq", command, "--dry-run", *meant)
+        assert f"would be {command.rstrip('e')}" in done.stderr.replace("redriven", "redriv")
+        assert str(letter["id"]) in done.stdout
+        for wrong in (
+            ("--all", "17"),
+            ("17", "--step", "Pay"),
+            ("--since", "soon"),
+            ("--since", "1h", "--until", "2h"),
+        ):
+            assert run(app, "dlq", command, *wrong).exit_code == 2
+    assert "did you mean 'order'?" in run(app, "dlq", "ls", "--topic", "ordr").stderr
+    assert json.loads(ok(app, "dlq", "ls", "--json")) == [letter]
+
+    assert "redriven: 1" in run(app, "dlq", "redrive", *meant).stderr
+    (again,) = until(lambda: json.loads(ok(app, "dlq", "ls", "--json")))
+    assert again["redrives"] == 1
+    (past,) = again["history"]
+    assert (past["attempts"], past["failed_at"]) == (2, letter["failed_at"])
+    assert past["error"] == {"type": "ValueError", "message": "no such card"}
+    shown = ok(app, "dlq", "show", str(again["id"]))
+    assert "round 1" in shown
+    assert "2 attempts: ValueError: no such card" in shown
+    assert "purged: 1" in run(app, "dlq", "purge", "--step", "Pay").stderr
+
+
 def test_plan_of_a_running_app_is_empty(app: Path) -> None:
     assert json.loads(ok(app, "plan", "--json")) == []
 

@@ -3,22 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from motia_runtime.cli.console import json_option
 from motia_runtime.cli.group import Group, project_options
+from motia_runtime.cli.when import since_option, span, until_option
 
 if TYPE_CHECKING:
-    from motia_runtime.deadletters import DeadLetter, DeadLetters
+    from motia_runtime.deadletters import DeadLetter, DeadLetters, Wanted
+    from motia_spec.model import Project
 
 T = TypeVar("T")
-PAGE = 1_000  # letters read at a time
 OUTSIDE = "(outside)"  # instead of a step: it came from another program and was not taken in
 
-step_option = click.option("--step", metavar="NAME", help="Only of this step.")
+FILTERS = (
+    click.option("--step", metavar="NAME", help="Only of this step."),
+    click.option("--topic", metavar="NAME", help="Only of this topic."),
+    click.option("--error", metavar="TYPE", help="Only with an error of this class, such as ValueError."),
+    since_option,
+    until_option,
+)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def filters(function: F) -> F:
+    """The options that say which letters are meant."""
+    for option in reversed(FILTERS):
+        function = option(function)
+    return function
+
+
+def choice(function: F) -> F:
+    """Letters by id, by filter, or all."""
+    function = click.option("--dry-run", is_flag=True, help="Only list them.")(filters(function))
+    function = click.option("--all", "every", is_flag=True, help="All letters.")(function)
+    return click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1))(function)
 
 
 @click.group("dlq", cls=Group)
@@ -31,19 +53,25 @@ def command() -> None:
 
 
 @command.command("ls")
-@step_option
+@filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
 @project_options
 @click.pass_context
-def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
+def ls(ctx: click.Context, /, limit: int, as_json: bool, **which: str | None) -> None:
     """List dead letters, newest first."""
-    from motia_runtime.cli.console import clock, emit_json, table
+    from motia_runtime.cli.console import emit_json
 
-    letters = _run(ctx, step, lambda dead: dead.list(step=step, limit=limit))
+    letters = _run(ctx, which, lambda dead, wanted: dead.list(wanted=wanted, limit=limit))
     if as_json:
         emit_json([letter.plain() for letter in letters])
-        return
+    else:
+        _list(letters)
+
+
+def _list(letters: Sequence[DeadLetter]) -> None:
+    from motia_runtime.cli.console import clock, table
+
     rows = [
         (str(d.id), clock(d.story.failed_at), d.story.step or OUTSIDE, d.story.topic, str(d.story.attempts),
          f"{d.story.error.type}: {d.story.error.message}")
@@ -58,10 +86,10 @@ def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
 @project_options
 @click.pass_context
 def show(ctx: click.Context, id: int, as_json: bool) -> None:
-    """Show one dead letter: error, stack and data."""
+    """Show one dead letter: error, stack, data, and what it went through before."""
     from motia_runtime.cli.console import clock, emit_json, printable
 
-    (letter,) = _run(ctx, None, lambda dead: _letters(dead, (id,)))
+    (letter,) = _run(ctx, {}, lambda dead, _: _letters(dead, (id,)))
     if as_json:
         emit_json(letter.plain())
         return
@@ -76,6 +104,11 @@ def show(ctx: click.Context, id: int, as_json: bool) -> None:
     ]
     for label, text in rows:
         click.echo(f"{label:<9} {printable(text)}")
+    for number, past in enumerate(story.history, story.redrives - len(story.history) + 1):
+        how = f"{past.attempts} attempts" if past.attempts > 1 else "1 attempt"
+        click.echo(
+            printable(f"round {number:<3} {clock(past.failed_at)}, {how}: {past.error.type}: {past.error.message}")
+        )
     if story.error.stack:
         click.echo("\n" + printable(story.error.stack).rstrip())
     if story.data_left_out:
@@ -85,59 +118,74 @@ def show(ctx: click.Context, id: int, as_json: bool) -> None:
 
 
 @command.command("redrive")
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1))
-@click.option("--all", "every", is_flag=True, help="All letters (with --step: of that step).")
-@step_option
+@choice
 @project_options
 @click.pass_context
-def redrive(ctx: click.Context, ids: tuple[int, ...], every: bool, step: str | None) -> None:
-    """Hand events to their steps again, with all their attempts."""
+def redrive(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: bool, **which: str | None) -> None:
+    """Hand events to their steps again, with all their attempts.
+
+    Each letter that is chosen is redriven once, also when commands run at once or one is interrupted and given again.
+
+    \b
+    motia dlq redrive 17 18
+    motia dlq redrive --step Pay --error ConnectionError --since 2h
+    """
     from motia_runtime.cli.console import say
     from motia_runtime.cli.errors import Failure
 
-    async def work(dead: DeadLetters) -> tuple[int, list[str]]:
+    async def work(dead: DeadLetters, wanted: Wanted) -> tuple[Sequence[DeadLetter], int, list[str]]:
+        chosen = await _chosen(dead, ids, wanted)
         done, failed = 0, []
-        for letter in await _chosen(dead, ids, every, step):
+        for letter in () if dry_run else reversed(chosen):  # in the order in which they failed
             try:
-                await dead.redrive(letter)
-                done += 1
+                done += await dead.redrive(letter)
             except LookupError as error:
                 failed.append(str(error))
-        return done, failed
+        return chosen, done, failed
 
-    done, failed = _run(ctx, step, work)
+    _check(ids, every, which)
+    chosen, done, failed = _run(ctx, which, work)
+    if dry_run:
+        _list(chosen)
+        say(f"would be redriven: {len(chosen)}")
+        return
     say(f"redriven: {done}")
     if failed:
         raise Failure("; ".join(failed))
 
 
 @command.command("purge")
-@click.argument("ids", metavar="[ID]...", nargs=-1, type=click.IntRange(1))
-@click.option("--all", "every", is_flag=True, help="All letters (with --step: of that step).")
-@step_option
+@choice
 @project_options
 @click.pass_context
-def purge(ctx: click.Context, ids: tuple[int, ...], every: bool, step: str | None) -> None:
+def purge(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: bool, **which: str | None) -> None:
     """Delete dead letters for good."""
     from motia_runtime.cli.console import say
 
-    async def work(dead: DeadLetters) -> int:
-        return sum([await dead.purge(letter) for letter in await _chosen(dead, ids, every, step)])
+    async def work(dead: DeadLetters, wanted: Wanted) -> tuple[Sequence[DeadLetter], int]:
+        chosen = await _chosen(dead, ids, wanted)
+        return chosen, sum([await dead.purge(letter) for letter in ([] if dry_run else chosen)])
 
-    say(f"purged: {_run(ctx, step, work)}")
+    _check(ids, every, which)
+    chosen, done = _run(ctx, which, work)
+    if dry_run:
+        _list(chosen)
+        say(f"would be purged: {len(chosen)}")
+    else:
+        say(f"purged: {done}")
 
 
-async def _chosen(dead: DeadLetters, ids: tuple[int, ...], every: bool, step: str | None) -> list[DeadLetter]:
-    if every == bool(ids):
-        raise click.UsageError("name the letters by ID, or give --all")
-    if not every:
-        return await _letters(dead, ids)
-    found: list[DeadLetter] = []
-    before: int | None = None
-    while page := await dead.list(step=step, limit=PAGE, before=before):
-        found += page
-        before = page[-1].id
-    return found
+def _check(ids: tuple[int, ...], every: bool, which: Mapping[str, str | None]) -> None:
+    """Nobody shall choose all letters by leaving something out."""
+    filtered = any(value is not None for value in which.values())
+    if bool(ids) == (every or filtered):
+        raise click.UsageError(
+            "name the letters by ID, or say which by --step, --topic, --error, --since, --until, or give --all"
+        )
+
+
+async def _chosen(dead: DeadLetters, ids: tuple[int, ...], wanted: Wanted) -> Sequence[DeadLetter]:
+    return (await _letters(dead, ids))[::-1] if ids else await dead.every(wanted)
 
 
 async def _letters(dead: DeadLetters, ids: tuple[int, ...]) -> list[DeadLetter]:
@@ -152,18 +200,31 @@ async def _letters(dead: DeadLetters, ids: tuple[int, ...]) -> list[DeadLetter]:
     return found
 
 
-def _run(ctx: click.Context, step: str | None, work: Callable[[DeadLetters], Awaitable[T]]) -> T:
-    from motia_runtime.cli.project import known_step, load
+def _run(ctx: click.Context, which: Mapping[str, str | None], work: Callable[[DeadLetters, Wanted], Awaitable[T]]) -> T:
+    from motia_runtime.cli.project import load
 
+    since, until = span(ctx, which.get("since"), which.get("until"))
     project = load(ctx)
-    if step is not None:
-        known_step(project, step)
+    _check_names(project, which)
 
     async def go() -> T:
         from motia_runtime.cli.broker import open_log
-        from motia_runtime.deadletters import DeadLetters
+        from motia_runtime.deadletters import DeadLetters, Wanted
 
+        wanted = Wanted(
+            step=which.get("step"), topic=which.get("topic"), error=which.get("error"), since=since, until=until
+        )
         async with open_log(project) as log:
-            return await work(DeadLetters(log))
+            return await work(DeadLetters(log), wanted)
 
     return asyncio.run(go())
+
+
+def _check_names(project: Project, which: Mapping[str, str | None]) -> None:
+    from motia_runtime.cli.project import known_step, meant
+
+    step, topic = which.get("step"), which.get("topic")
+    if step is not None:
+        known_step(project, step)
+    if topic is not None and topic not in project.topics:
+        raise click.UsageError(f"no topic {topic!r}; {meant(topic, project.topics)}")

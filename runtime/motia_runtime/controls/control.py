@@ -29,6 +29,7 @@ class Input(msgspec.Struct, frozen=True):
     trace: TraceContext
     first_seen: float  # when the event was first stored, seconds since the epoch
     flushed: int = 0  # early commits that an attempt before has made
+    history: str = ""  # of a redriven event: its rounds (`deadletters.rounds_of`)
 
 
 class Unreadable(Exception):
