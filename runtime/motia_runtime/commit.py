@@ -10,26 +10,27 @@ The commit point is the state when there are writes, else the plan. Everything a
 gets the input again, who looks for the plan before running anything. A plan whose state could not be written is void, and its place is taken by that of the
 next try. Plans stay until all inputs delivered before them have surely ended (`sweep`).
 
-Whether a plan's state was written is seen from the dedupe ids as long as the broker knows them; later from the record that the key still
-holds, or from the plan of whoever wrote over it, which names the id it found there. So nothing writes over a record without a plan.
+Whether a plan's state was written is seen from the dedupe ids while the broker knows them; else from the record that the key still
+holds, or from the plan of whoever wrote over it, which names the id it found there (`seen`). So nothing writes over a record without a plan.
+Whether its emits were made, the events tell. No clock is compared with another machine's for that.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+
+import msgspec
 
 from motia_runtime.delayed import ID, is_past, note, own_slot
 from motia_runtime.orphans import Orphans
 from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
+from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED
 
-REMEMBERED = 240.0  # seconds for which the broker surely knows a dedupe id (`DEDUPE_WINDOW` is 600)
 LEASE = 30.0  # seconds without a sign of life to the broker after which an input is no longer ours
 KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
-PAGE = 500  # records read at a time when looking for evidence
-SKEW = 5.0  # seconds that clocks of engines and brokers may differ
 
 
 class Claim:
@@ -59,7 +60,16 @@ class Commits:
         self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
         self._writing: dict[str, asyncio.Event] = {}  # keys that a commit of this process is about to write
         self._renewed = self._clock.steady()
+        self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
+        self._emitted: dict[str, Seen] = {}  # by subject
         self.planned = asyncio.Event()  # set with each plan, for who sweeps
+
+    def emitted(self, subject: str) -> Seen:
+        """The ids of what was stored there of late."""
+        seen = self._emitted.get(subject)
+        if seen is None:
+            seen = self._emitted[subject] = Seen(self._log, self._clock, subject, ids_of)
+        return seen
 
     # -- the lease on inputs
 
@@ -212,10 +222,12 @@ class Commits:
 
     async def _write(self, planned: Planned) -> None:
         writes = planned.writes
+        trace = {"traceparent": planned.trace} if planned.trace else None  # of the runs that the change sets off
+        deletes = DELETED if trace is None else {**DELETED, **trace}
         if len(writes) == 1:
             one = writes[0]
             write_id = f"{planned.id}:w0"
-            data, headers = (b"", DELETED) if one.data is None else (one.data, None)
+            data, headers = (b"", deletes) if one.data is None else (one.data, trace)
             try:
                 seq = await self._log.append(
                     one.subject, data, headers=headers, id=write_id, expect=one.expect, ttl=one.ttl
@@ -232,7 +244,7 @@ class Commits:
                 Entry(
                     subject=one.subject,
                     data=one.data or b"",
-                    headers=DELETED if one.data is None else {},
+                    headers=deletes if one.data is None else (trace or {}),
                     id=f"{planned.id}:w{number}",
                     expect=one.expect,
                     ttl=one.ttl,
@@ -302,35 +314,29 @@ class Commits:
     async def _was_written(self, planned: Planned, record: Record) -> bool:
         """After a conflict: is it our own record that is in the way, or was?"""
         ids = {f"{planned.id}:w{number}" for number in range(len(planned.writes))}
-        for one in planned.writes:
-            last = await self._log.last(one.subject)
+        for write in planned.writes:
+            last = await self._log.last(write.subject)
             if last is not None and last.id in ids:
                 return True
-        before: int | None = None
-        while page := await self._log.scan("tx.>", limit=PAGE, before=before):
-            for other in page:
-                if other.seq <= record.seq:
-                    return False
-                before = other.seq
-                if any(write.over in ids for write in read_plan(other).writes):
-                    return True
+        for one in ids:
+            if await self._overwritten.has(one, record.time):
+                return True
         return False
 
     async def _left(self, planned: Planned, record: Record) -> tuple[list[int], list[str]]:
-        """Numbers of its emits and slots of its cancels that may have to be done still. The broker knows the ids of emits for a while, but not
-        over a restart of those that were due later; and a slot may be somebody else's by now."""
+        """Numbers of its emits and slots of its cancels that have to be done still: what the broker knows of ids is good for a while only, and a
+        slot may be somebody else's by now."""
         now = self._clock.time()
-        old = now - record.time > REMEMBERED
         numbers = []
         for number, emit in enumerate(planned.emits):
             emit_id = f"{planned.id}:e{number}"
             if emit.at is None:
-                done = old and await is_there(self._log, emit.subject, emit_id, record.time)
+                done = await self.emitted(emit.subject).has(emit_id, record.time)
             else:
                 slot = emit.slot or own_slot(emit.subject, emit_id)
                 done = await is_past(self._log, slot, emit_id, record.time)
                 if not done and emit.at <= now:  # else it waits, and is replaced by itself
-                    done = await is_there(self._log, emit.subject, emit_id, max(record.time, emit.at))
+                    done = await self.emitted(emit.subject).has(emit_id, max(record.time, emit.at))
             if not done:
                 numbers.append(number)
         whose = f"{planned.id}:c"
@@ -338,17 +344,11 @@ class Commits:
         return numbers, cancels
 
 
-async def is_there(log: Log, subject: str, id: str, since: float) -> bool:
-    """Whether a record with that id was stored since then, for when the broker may have forgotten it. Raises `LogUnavailable`."""
-    before: int | None = None
-    while page := await log.scan(subject, limit=PAGE, before=before):
-        for record in page:
-            if record.time < since - SKEW:
-                return False
-            before = record.seq
-            if record.id == id or record.headers.get(ID) == id:
-                return True
-    return False
+def _overwritten_ids(record: Record) -> Iterable[str]:
+    try:
+        return [write.over for write in read_plan(record).writes if write.over is not None]
+    except msgspec.DecodeError:  # no plan
+        return ()
 
 
 class LeaseLost(LogUnavailable):

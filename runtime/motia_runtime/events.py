@@ -98,6 +98,8 @@ class EventWorker(Worker):
                 control.leave(arrival)
 
     async def _run_alone(self, arrival: Arrival) -> None:
+        if await self.recovered(arrival):
+            return
         async with self.alone(arrival) as may_run:
             if may_run:
                 try:
@@ -110,8 +112,7 @@ class EventWorker(Worker):
         if not self._suspects.suspected(arrival.delivery):
             yield True
             return
-        async with self._suspects.lane:
-            may_run = await self._suspects.may_run(self.step, arrival.asked.event_id)
+        async with self._suspects.trial(self.step, arrival.asked.event_id) as may_run:
             if not may_run:
                 times = f"{arrival.delivery.delivered} deliveries"
                 await self.bury(arrival, "ProcessDied", f"the process died each time this event was run ({times})")

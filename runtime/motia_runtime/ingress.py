@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from motia_runtime.codec import Codec
-from motia_runtime.commit import REMEMBERED, Claim, is_there
+from motia_runtime.commit import Claim
 from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import ValidationFailed
 from motia_runtime.naming import INGRESS, event_subject, plan_subject, topic_of
@@ -70,11 +70,11 @@ class IngressWorker(Worker):
         return None
 
     async def _taken_before(self, delivery: Delivery, topic: str) -> bool:
-        """Once the broker may have forgotten the id, the events themselves tell."""
-        services, record = self.runs.services, delivery.record
-        if delivery.delivered == 1 or services.clock.time() - record.time < REMEMBERED:
+        """The broker may have forgotten the id; the events themselves tell."""
+        if delivery.delivered == 1:
             return False
-        return await is_there(services.log, event_subject(topic), f"in:{record.seq}", record.time)
+        emitted = self.runs.services.commits.emitted(event_subject(topic))
+        return await emitted.has(f"in:{delivery.record.seq}", delivery.record.time)
 
     async def _bury(self, delivery: Delivery, topic: str, problem: Exception) -> None:
         services, record = self.runs.services, delivery.record

@@ -1,11 +1,13 @@
 """Events that may have killed the process. Two deliveries without an end can be bad luck (the process died of something else while the event
-waited in a buffer); from the third on, the event runs alone among its like, with a mark written before, so that only the one that kills is
-found guilty and buried, and those that merely stood by are handled.
+waited in a buffer). From the third on an event runs with a mark written before, a few of its like at a time; if the process dies then too, those few run
+alone, one by one, so that only the one that kills is found guilty and buried, and those that merely stood by are handled.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import msgspec
 
@@ -16,6 +18,7 @@ from motia_runtime.state import DELETED, value_of
 from motia_spec.model import EventStep
 
 SUSPECT_FROM = 3  # deliveries
+BESIDE = 32  # suspected events that run at once, while nobody has died of them
 MARK_KEPT = 86_400.0  # seconds
 AGAIN = 1.0  # seconds between tries to take a mark back
 
@@ -23,8 +26,9 @@ AGAIN = 1.0  # seconds between tries to take a mark back
 class Mark(msgspec.Struct, frozen=True):
     """What stands against an event."""
 
-    deaths: int  # processes that began to run it and did not come to the end
+    deaths: int  # processes that ran it alone and did not come to the end
     by: str  # the process that runs it now
+    alone: bool = True
 
 
 _encode = msgspec.json.Encoder().encode
@@ -38,22 +42,42 @@ class Suspects:
         self._log = log
         self._me = new_id()
         self._clearing: set[asyncio.Task[None]] = set()
-        self.lane = asyncio.Lock()
+        self._places = asyncio.Semaphore(BESIDE)
+        self._alone = asyncio.Lock()
 
     def suspected(self, delivery: Delivery) -> bool:
         return delivery.delivered >= SUSPECT_FROM
 
-    async def may_run(self, step: EventStep, event_id: str) -> bool:
-        """Write the mark and say yes, or no when the event has killed often enough: all attempts but the two before."""
-        subject = _subject(step, event_id)
-        old = value_of(await self._log.last(subject)).data
-        mark = _decode(old) if old else None
+    @asynccontextmanager
+    async def trial(self, step: EventStep, event_id: str) -> AsyncIterator[bool]:
+        """A place to run it in, beside others of its like or alone. False: it is guilty. Raises `LogUnavailable`."""
+        mark = await self._mark(step, event_id)
+        if mark is None or mark.by == self._me:
+            async with self._places:
+                yield await self.may_run(step, event_id, alone=False)
+            return
+        async with self._alone:
+            for _ in range(BESIDE):
+                await self._places.acquire()
+            try:
+                yield await self.may_run(step, event_id)
+            finally:
+                for _ in range(BESIDE):
+                    self._places.release()
+
+    async def may_run(self, step: EventStep, event_id: str, *, alone: bool = True) -> bool:
+        """Write the mark and say yes, or no when the event has killed often enough: all attempts but the three before."""
+        mark = await self._mark(step, event_id)
         # our own mark means that we are alive: an outage kept us from taking it back
-        deaths = 0 if mark is None else mark.deaths + (mark.by != self._me)
-        if deaths >= max(1, step.retry.attempts - (SUSPECT_FROM - 1)):
+        deaths = 0 if mark is None else mark.deaths + (mark.alone and mark.by != self._me)
+        if deaths >= max(1, step.retry.attempts - SUSPECT_FROM):
             return False
-        await self._log.append(subject, _encode(Mark(deaths, self._me)), ttl=MARK_KEPT)
+        await self._log.append(_subject(step, event_id), _encode(Mark(deaths, self._me, alone)), ttl=MARK_KEPT)
         return True
+
+    async def _mark(self, step: EventStep, event_id: str) -> Mark | None:
+        data = value_of(await self._log.last(_subject(step, event_id))).data
+        return _decode(data) if data else None
 
     def survived(self, step: EventStep, event_id: str) -> None:
         """Take the mark back, as soon as the broker can be reached."""

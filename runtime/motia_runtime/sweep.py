@@ -44,6 +44,9 @@ class Sweeper:
         self._horizon: _Horizon | None = None
         self._ended = False  # all inputs before the horizon had ended a round ago, so the broker has that on its disk
         self._purged = 0
+        self._heard: dict[
+            str, tuple[int, float]
+        ] = {}  # engine -> seq of its note and when it was first seen, by our clock
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -74,9 +77,9 @@ class Sweeper:
             if newest > self._purged:
                 backlogs = await self._log.backlogs()
                 delivered = {name: backlog.delivered for name, backlog in backlogs.items()}
-                self._horizon = _Horizon(self._clock.time(), newest, delivered)
+                self._horizon = _Horizon(self._clock.steady(), newest, delivered)
                 self._ended = False
-        elif self._clock.time() - self._horizon.time >= HELD:
+        elif self._clock.steady() - self._horizon.time >= HELD:
             if self._ended:
                 through = min(self._horizon.newest, oldest_open - 1) if oldest_open else self._horizon.newest
                 if through > self._purged:
@@ -97,11 +100,17 @@ class Sweeper:
         for record in await self._log.lasts("rt.=t.*"):
             engine = decode(record.subject.rpartition(".")[2])
             note = read_note(record.data)
-            if engine != self._engine and self._clock.time() - record.time > STALE:
+            seq, since = self._heard.get(engine, (0, 0.0))
+            if seq != record.seq:
+                since = self._clock.steady()
+                self._heard[engine] = record.seq, since
+            if engine != self._engine and self._clock.steady() - since > STALE:
+                del self._heard[engine]
                 await self._complete(engine, note.open or note.newest + 1)
                 await self._log.delete("rt", record.seq)
-            elif note.open:
-                waiting = True
+                continue
+            waiting |= engine != self._engine or note.open > 0
+            if note.open:
                 oldest = min(oldest or note.open, note.open)
         return oldest, waiting
 

@@ -342,10 +342,10 @@ def _no_evidence(patch: pytest.MonkeyPatch) -> None:
 
 
 def _emits_again(patch: pytest.MonkeyPatch) -> None:
-    async def missing(self: Commits, planned: Any, record: Any) -> list[int]:
-        return list(range(len(planned.emits)))
+    async def left(self: Commits, planned: Any, record: Any) -> tuple[list[int], list[str]]:
+        return list(range(len(planned.emits))), planned.cancels
 
-    patch.setattr(Commits, "_missing", missing)
+    patch.setattr(Commits, "_left", left)
 
 
 def _emits_before_state(patch: pytest.MonkeyPatch) -> None:

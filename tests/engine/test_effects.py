@@ -79,7 +79,7 @@ async def test_a_redelivered_event_doubles_nothing(make_app):
         await app.emit("a", None)
         await app.settle()
         [record] = await app._log.scan("ev.a", limit=1)
-        worker = app._version.engine._workers[0]
+        worker = app._version.engine._workers[-1]
 
         class Again:
             delivered = 2

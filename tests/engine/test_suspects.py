@@ -54,3 +54,29 @@ async def test_processes_that_die_are_counted_and_the_living_are_not(make_app):
         second.survived(STEP, "8")
         await second.stop()
         assert await first.may_run(STEP, "8")
+
+
+async def test_those_that_stood_by_when_a_process_died_are_tried_alone_and_none_is_guilty(make_app):
+    async with make_app(SPEC, work=WORK) as app:
+        first, second = Suspects(app._log), Suspects(app._log)
+        async with first.trial(STEP, "1") as one, first.trial(STEP, "2") as two:
+            assert (one, two) == (True, True), "side by side"
+        # the process dies here: the marks stay
+        order = []
+
+        async def run(event_id: str) -> None:
+            async with second.trial(STEP, event_id) as may_run:
+                order.append(("begin", event_id, may_run))
+                await asyncio.sleep(0)
+                order.append(("end", event_id, may_run))
+            second.survived(STEP, event_id)
+
+        await asyncio.wait_for(asyncio.gather(run("1"), run("2"), run("3")), 5)
+        by_two = [what for what in order if what[1] in "12"]
+        assert by_two in (
+            [("begin", a, True), ("end", a, True), ("begin", b, True), ("end", b, True)]
+            if (a, b) == ("1", "2")
+            else [("begin", "2", True), ("end", "2", True), ("begin", "1", True), ("end", "1", True)]
+            for a, b in (("1", "2"), ("2", "1"))
+        )
+        await second.stop()
