@@ -133,7 +133,7 @@ async def _dial(settings: Settings, options: dict[str, Any], link: Link, name: s
                 allow_reconnect=False,  # a refusal shall be an error now, not a loop
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_WAIT,  # type: ignore[arg-type]  # passed to asyncio.sleep
-                ping_interval=20,
+                ping_interval=5,
                 pending_size=1 << 26,
                 **options,
             )
