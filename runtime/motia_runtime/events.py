@@ -35,6 +35,7 @@ from motia_spec.model import EventStep
 CONCURRENCY = 128  # runs of an async step at once in one process, unless the spec limits them
 THREAD_CONCURRENCY = 16  # of a plain function
 PREFETCH = 128  # deliveries held ready beyond those that run, without a priority
+IN_LINE = 4_096  # with a limit for each key: many of them may wait behind a few keys
 PARK = 60.0  # seconds between looks at an event that is newer than this app
 
 
@@ -45,7 +46,7 @@ class EventWorker(Worker):
         self.runs = runs
         threads = PROCESSES if step.isolation == "process" else THREAD_CONCURRENCY
         default = CONCURRENCY if plan.bound.handler.is_async else threads
-        super().__init__(step.name, runs, step.concurrency.limit if step.concurrency else default)
+        super().__init__(step.name, runs, step.limit or default)
         self._suspects = suspects
         self._inputs = {topic: runs.topic(topic) for topic in step.topics}
         self._foreign = runs.foreign_topics
@@ -63,6 +64,8 @@ class EventWorker(Worker):
     @property
     def _look_ahead(self) -> int:
         """Deliveries held ready beyond those that run."""
+        if self.step.concurrency and self.step.concurrency.key:
+            return IN_LINE
         return LOOK_AHEAD if self.step.priority else min(self._limit, PREFETCH)
 
     async def declare(self) -> None:

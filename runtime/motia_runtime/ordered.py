@@ -113,7 +113,7 @@ class OrderedWorker(EventWorker):
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None
-        for task in list(self._sleeping.values()):
+        for task in [*self._sleeping.values(), *self._aside]:
             await settled(task)
         self._sleeping.clear()
         self._ready.clear()
@@ -139,7 +139,7 @@ class OrderedWorker(EventWorker):
     @property
     def busy(self) -> int:
         """Runs under way or about to be; not those that wait for their time."""
-        return len(self._running) + len(self._ready)
+        return len(self._running) - len(self._aside) + len(self._ready)
 
     @property
     def holds(self) -> int:
@@ -178,8 +178,11 @@ class OrderedWorker(EventWorker):
         self._fill()
 
     def _fill(self) -> None:
-        while self._ready and len(self._running) < self._limit and self._leadership.valid and not self._stopping:
-            self._spawn(self._lines[self._ready.popleft()][0].delivery)
+        while (self._returning or self._ready) and self._has_room() and self._leadership.valid and not self._stopping:
+            if self._returning:
+                self._call_back()
+            else:
+                self._spawn(self._lines[self._ready.popleft()][0].delivery)
 
     async def _handle(self, delivery: Delivery) -> None:
         """As any worker, but what could not be ended keeps its place."""

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from motia_runtime.controls.priority import ByPriority
 from motia_runtime.ports import Consumer, Delivery, LogUnavailable
@@ -25,6 +27,8 @@ class Worker(ABC):
         self._limit = limit
         self._waiting: deque[Delivery] | ByPriority = deque()
         self._running: dict[asyncio.Task[None], Delivery] = {}
+        self._aside: set[asyncio.Task[None]] = set()  # of them, those that wait for another run to end
+        self._returning: deque[tuple[asyncio.Task[None], asyncio.Future[None]]] = deque()  # and have waited
         self._consumer: Consumer | None = None
         self._stopping = False
 
@@ -38,13 +42,13 @@ class Worker(ABC):
 
     @property
     def busy(self) -> int:
-        """Deliveries in hand: running and waiting."""
-        return len(self._running) + len(self._waiting)
+        """Deliveries in hand: running, and waiting for that."""
+        return len(self._running) - len(self._aside) + len(self._waiting)
 
     @property
     def holds(self) -> int:
         """Deliveries that the broker has to hear of now and then."""
-        return self.busy
+        return len(self._running) + len(self._waiting)
 
     async def stop(self, grace: float) -> None:
         """Take no more, let what runs finish for `grace` seconds, give back the rest."""
@@ -53,6 +57,8 @@ class Worker(ABC):
             await self._consumer.stop()
         while self._waiting:
             self._waiting.popleft().nak(0)
+        for task in self._aside:
+            task.cancel()
         if self._running:
             await asyncio.wait(self._running, timeout=grace)
         late = list(self._running)
@@ -71,7 +77,7 @@ class Worker(ABC):
     def _deliver(self, delivery: Delivery) -> None:
         if self._stopping:
             delivery.nak(0)
-        elif len(self._running) < self._limit:
+        elif self._has_room():
             self._spawn(delivery)
         else:
             self._waiting.append(delivery)
@@ -86,8 +92,38 @@ class Worker(ABC):
         del self._running[task]
         if self._consumer is not None:
             self._consumer.resume(1)
-        if self._waiting and not self._stopping:
-            self._spawn(self._waiting.popleft())
+        self._fill()
+
+    def _has_room(self) -> bool:
+        return len(self._running) - len(self._aside) < self._limit
+
+    def _fill(self) -> None:
+        while (self._returning or self._waiting) and self._has_room() and not self._stopping:
+            if self._returning:
+                self._call_back()
+            else:
+                self._spawn(self._waiting.popleft())
+
+    def _call_back(self) -> None:
+        task, future = self._returning.popleft()
+        if not future.done():
+            self._aside.discard(task)
+            future.set_result(None)
+
+    @asynccontextmanager
+    async def aside(self) -> AsyncIterator[None]:
+        task: asyncio.Task[None] | None = asyncio.current_task()
+        assert task is not None
+        self._aside.add(task)
+        self._fill()
+        try:
+            yield
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._returning.append((task, future))
+            self._fill()
+            await future
+        finally:
+            self._aside.discard(task)
 
     async def _handle(self, delivery: Delivery) -> None:
         try:

@@ -198,6 +198,11 @@ class EventStep(Step, frozen=True, tag="event", kw_only=True):
     def topics(self) -> tuple[str, ...]:
         return tuple(s.name for s in self.subscribes if s.kind == "topic")
 
+    @property
+    def limit(self) -> int | None:
+        """Runs at once, over all keys. None: the spec sets no bound."""
+        return None if self.concurrency is None or self.concurrency.key else self.concurrency.limit
+
 
 class CronStep(Step, frozen=True, tag="cron", kw_only=True):
     handler: Handler

@@ -434,7 +434,6 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         "/streams/t/access",
         "/server/streamAuth",
         "/steps/B/subscribes/1",
-        "/steps/B/concurrency/key",
         "/steps/B/handler",
         "/steps/C/manual",
         "/steps/E/batch",

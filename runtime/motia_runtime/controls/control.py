@@ -74,6 +74,10 @@ class Hands(Protocol):
         done so often enough, and is buried."""
         ...
 
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """To wait in for another run to end: meanwhile other events take this one's place in the engine. It ends when there is a place again."""
+        ...
+
     def attempt(self, arrival: Arrival) -> Attempt:
         """One at its run, for a control that calls a function of the user's. Ends nothing."""
         ...

@@ -8,7 +8,7 @@
 6  join               waits for the other topics
 7  debounce           a later one takes its place
 8  condition          false: dropped
-9  rate, concurrency  over the whole cluster, per key: handed on for a moment
+9  concurrency        over the whole cluster, per key: waits in hand
 10 orderBy, priority  which of those that wait in this engine goes next (`worker`)
 11 batch              several become one run (`worker`)
 12 timeout, retry     around the run itself (`events`)
@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from motia_runtime.controls.concurrency import AtMost
 from motia_runtime.controls.condition import Condition
 from motia_runtime.controls.control import Control
 from motia_runtime.controls.debounce import NewestOfBurst
@@ -37,4 +38,7 @@ def controls_of(plan: Plan, step: EventStep, runs: Runs) -> tuple[Control, ...]:
         found.append(NewestOfBurst(step.name, step.debounce, log, clock))
     if plan.bound.condition:
         found.append(Condition(plan.bound.condition))
+    limited = step.concurrency
+    if limited and (limited.key or not step.order_by):  # with `orderBy` one engine has all runs, and counts them itself
+        found.append(AtMost(step.name, limited, step.priority, log, clock))
     return tuple(found)

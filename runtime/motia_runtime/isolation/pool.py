@@ -28,7 +28,7 @@ class Pool:
         self._root = project.root
         main = threading.current_thread() is threading.main_thread()
         self._hello = Hello(pickle.dumps(project), step.name, list(sys.path), os.getpid() if main else 0)
-        self._free = asyncio.Semaphore(step.concurrency.limit if step.concurrency else PROCESSES)
+        self._free = asyncio.Semaphore(step.limit or PROCESSES)
         self._idle: list[Process] = []  # the one used last is used next: the others' memory can be swapped out
         self._all: set[Process] = set()
 

@@ -20,11 +20,6 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
         for key, effect in _KEYS.items():
             if key in at and isinstance(step, EventStep | NoopStep):
                 yield _note(at.key_place(key), key, effect, at.at(key))
-        limit = at.map("concurrency")
-        if "key" in limit:
-            yield _note(
-                limit.key_place("key"), "concurrency.key", "the limit holds for all keys together", limit.at("key")
-            )
         if isinstance(step, EventStep):
             for s in step.subscribes:
                 if s.kind != "topic":
