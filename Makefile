@@ -33,7 +33,7 @@ fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 	@$(BIN)/ruff format .
 	@$(MAKE) --no-print-directory docs
 
-bench: $(VENV)/.dev  ## measure against bare ASGI, plain Litestar and a hand-written pipeline
+bench: $(VENV)/.dev $(VENV)/.peers  ## measure against bare ASGI, plain Litestar, hand-written pipelines and FastStream
 	@set -e; for bench in $(BENCH); do echo "# $$bench"; $(BIN)/python $$bench $(ARGS); done
 
 chaos: $(VENV)/.dev  ## 5 seeds of 10,000 events under 50 random faults each, counted at the end
@@ -67,6 +67,11 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(VENV)/.made
 	@echo "installing what the tests and checks need into $(VENV)"
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/.peers: tests/benchmarks/peers.txt | $(VENV)/.made
+	@$(BIN)/python -m venv $(VENV)/peers
+	@$(VENV)/peers/bin/python -m pip --disable-pip-version-check --quiet install -r $<
 	@touch $@
 
 $(VENV)/.uv: | $(VENV)/.made

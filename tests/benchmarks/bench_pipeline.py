@@ -1,8 +1,9 @@
 """(c) of `make bench`: 20,000 events through two steps. Step a validates, writes one state key and emits to b; b counts.
 
-Three programs do the same work, one after the other in each round, each on a fresh nats-server: the app (`motia start`, tracing on), a hand-written pipelined
-program on nats-py's public API, and one on our own link without a framework. A publisher, the same for all three, feeds them while they run.
-Prints medians and ratios. `python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N]`
+Programs that do the same work, one after the other in each round, each on a fresh nats-server: the app (`motia start`, tracing on, effects exactly once), in one process
+and in two; a hand-written pipelined program on nats-py's public API; one on our own link without a framework; and FastStream, when its environment is there (`make bench` makes
+it). A publisher, the same for all, feeds them while they run. Then, with one event at a time, the latency from the publish to b.
+Prints medians and ratios. `python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N] [--only NAME ...]`
 """
 
 from __future__ import annotations
@@ -52,15 +53,31 @@ async def handler(data, ctx):
 """
 B = """
 import os
+import sys
 
-seen, goal = 0, int(os.environ["GOAL"])
+sys.path.append(os.environ["BENCHMARKS"])
+
+from latencies import Latencies
+
+latencies, goal, pid = Latencies(), int(os.environ["GOAL"]), os.getpid()
 
 async def handler(data, ctx):
-    global seen
-    seen += 1
-    if seen == goal:
-        print("done", flush=True)
+    latencies.add(data)
+    if latencies.seen % 10 == 0:
+        os.write(1, b"seen %d %d\\n" % (pid, latencies.seen))
+    if latencies.seen == goal:
+        print("done " + latencies.shown(), flush=True)
 """
+PEERS = HERE.parents[1] / ".venv" / "peers" / "bin" / "python"
+TITLES = {
+    "motia": "motia start",
+    "motia-2": "motia start --workers 2",
+    "nats-py": "hand-written, nats-py",
+    "link": "hand-written, our link",
+    "faststream": "FastStream",
+}
+SLOW_EVENTS = 500
+UNCOUNTED = 30  # of two processes, which tell of every tenth event only
 
 
 def write_app(folder: Path) -> None:
@@ -79,18 +96,37 @@ async def publish(settings: Settings, prefix: str, events: int) -> None:
     await link.close()
 
 
-async def one(how: str, events: int) -> float:
-    """Seconds from the first publish to the last count of b."""
+async def publish_slowly(settings: Settings, prefix: str, events: int) -> None:
+    """One event every 10 ms, with its time."""
+    link = await connect(settings, name="publisher")
+    log = NatsLog(link, Nats(prefix=prefix))
+    for number in range(events):
+        await asyncio.sleep(0.01)
+        await log.append("ev.a", msgspec.json.encode({**order(number), "note": f"t={time.time()!r}"}))
+    await link.close()
+
+
+async def one(how: str, events: int, *, slowly: bool = False) -> tuple[float, list[float]]:
+    """Seconds from the first publish to the last count of b, and latencies in ms: median, 99th percentile."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = await EmbeddedServer.start(folder)
         try:
             env = clean_environ()
-            if how == "motia":
+            if how.startswith("motia"):
                 write_app(folder)
-                env |= {"NATS_URL": server.url, "NATS_TOKEN": server.token, "GOAL": str(events)}
+                env |= {
+                    "NATS_URL": server.url,
+                    "NATS_TOKEN": server.token,
+                    "GOAL": str(events),
+                    "BENCHMARKS": str(HERE),
+                }
                 command = [sys.executable, "-m", "motia_runtime", "-C", str(folder), "start", "--port", "0"]
+                command += ["--workers", "2"] if how == "motia-2" else []
                 ready, prefix = "http://", "pipe"
+            elif how == "faststream":
+                command = [str(PEERS), str(HERE / "faststream_pipeline.py"), server.url, server.token, str(events)]
+                ready, prefix = "ready", "raw"
             else:
                 command = [sys.executable, str(HERE / "raw_pipeline.py"), how, server.url, server.token, str(events)]
                 ready, prefix = "ready", "raw"
@@ -101,11 +137,16 @@ async def one(how: str, events: int) -> float:
             try:
                 await _line(process.stdout, ready)
                 began = time.perf_counter()
-                publisher = asyncio.create_task(publish(server.settings, prefix, events))
-                await _line(process.stdout, "done")
+                feed = publish_slowly if slowly else publish
+                publisher = asyncio.create_task(feed(server.settings, prefix, events))
+                if how == "motia-2":
+                    await _counted(process.stdout, events - UNCOUNTED)
+                    told = ""
+                else:
+                    told = await _line(process.stdout, "done")
                 took = time.perf_counter() - began
                 await publisher
-                return took
+                return took, [float(word) for word in told.split()[1:]]
             finally:
                 if process.returncode is None:
                     process.terminate()
@@ -114,36 +155,58 @@ async def one(how: str, events: int) -> float:
             await server.stop()
 
 
-async def _line(stream: asyncio.StreamReader, text: str) -> None:
+async def _line(stream: asyncio.StreamReader, text: str) -> str:
     seen = []
     async with asyncio.timeout(180):
         async for line in stream:
             seen.append(line.decode(errors="replace"))
-            if text in seen[-1]:
-                return
+            if text in seen[-1] and not seen[-1].startswith("seen "):
+                return seen[-1]
     raise SystemExit(f"no line with {text!r}:\n{''.join(seen[-40:])}")
 
 
-async def main(events: int, rounds: int) -> None:
-    programs = ("motia", "nats-py", "link")
+async def _counted(stream: asyncio.StreamReader, goal: int) -> None:
+    counts: dict[bytes, int] = {}
+    async with asyncio.timeout(180):
+        async for line in stream:
+            if line.startswith(b"seen "):
+                _, process, count = line.split()
+                counts[process] = int(count)
+                if sum(counts.values()) >= goal:
+                    return
+
+
+async def main(events: int, rounds: int, programs: list[str]) -> None:
     rates: dict[str, list[float]] = {how: [] for how in programs}
+    late: dict[str, list[list[float]]] = {how: [] for how in programs if how != "motia-2"}
     for _ in range(rounds):
         for how in programs:
-            rates[how].append(events / await one(how, events))
+            goal = events if how != "faststream" else events // 4
+            rates[how].append(goal / (await one(how, goal))[0])
+        for how in late:
+            late[how].append((await one(how, SLOW_EVENTS, slowly=True))[1])
     medians = {how: statistics.median(found) for how, found in rates.items()}
-    titles = {"motia": "motia start", "nats-py": "hand-written, nats-py", "link": "hand-written, our link"}
-    print(f"pipeline of {events:,} events, {rounds} rounds, events/s")
+    base = medians.get("motia", medians[programs[0]])
+    print(f"pipeline of {events:,} events, {rounds} rounds, events/s (FastStream a quarter of the events)")
     print(f"{'program':26} {'median':>8} {'min':>8} {'max':>8} {'motia / it':>11}")
     for how in programs:
         found = rates[how]
         print(
-            f"{titles[how]:26} {medians[how]:8,.0f} {min(found):8,.0f} {max(found):8,.0f} {medians['motia'] / medians[how]:11.2f}"
+            f"{TITLES[how]:26} {medians[how]:8,.0f} {min(found):8,.0f} {max(found):8,.0f} {base / medians[how]:11.2f}"
         )
+    print(f"\nlatency of one event at a time over both steps, ms ({SLOW_EVENTS} events, 100/s)")
+    print(f"{'program':26} {'median':>8} {'p99':>8} {'motia / it':>11}")
+    shown = {how: [statistics.median(values) for values in zip(*found, strict=True)] for how, found in late.items()}
+    for how, (median, p99) in shown.items():
+        print(f"{TITLES[how]:26} {median:8.2f} {p99:8.2f} {shown.get('motia', (median,))[0] / median:11.2f}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--only", nargs="+", choices=TITLES, default=[t for t in TITLES if t != "faststream" or PEERS.exists()]
+    )
     args = parser.parse_args()
-    asyncio.run(main(args.events, args.rounds))
+    asyncio.run(main(args.events, args.rounds, args.only))

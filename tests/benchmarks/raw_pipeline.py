@@ -3,7 +3,7 @@
     raw_pipeline.py nats-py URL TOKEN N     nats-py's public API, 256 events at once, fetches overlapped with handling
     raw_pipeline.py link URL TOKEN N        our own link (motia_runtime.nats.fast) and nothing above it
 
-Prints `ready`, then `done` when b has counted N.
+Prints `ready`, then `done` when b has counted N, with latencies when the orders carry their time.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 
 import msgspec
 import uvloop
+from latencies import Latencies
 from shapes import Order
 
 STREAM, BUCKET = "raw_events", "raw_state"
@@ -24,14 +25,13 @@ encode = msgspec.json.Encoder().encode
 
 class Count:
     def __init__(self, goal: int) -> None:
-        self.seen = 0
+        self.latencies = Latencies()
         self.goal = goal
         self.done = asyncio.Event()
 
     def add(self, data: bytes) -> None:
-        decode(data)
-        self.seen += 1
-        if self.seen == self.goal:
+        self.latencies.add(decode(data))
+        if self.latencies.seen == self.goal:
             self.done.set()
 
 
@@ -80,7 +80,7 @@ async def by_nats_py(url: str, token: str, goal: int) -> None:
     print("ready", flush=True)
     workers = [asyncio.create_task(step_a()), asyncio.create_task(step_b())]
     await count.done.wait()
-    print("done", flush=True)
+    print(f"done {count.latencies.shown()}", flush=True)
     for worker in workers:
         worker.cancel()
     await nc.close()
@@ -137,7 +137,7 @@ async def by_link(url: str, token: str, goal: int) -> None:
     ]
     print("ready", flush=True)
     await count.done.wait()
-    print("done", flush=True)
+    print(f"done {count.latencies.shown()}", flush=True)
     await link.close()
 
 
