@@ -17,7 +17,7 @@ from motia_runtime.naming import decode
 from motia_runtime.orphans import STALE, Orphans, plans_of, read_note
 from motia_runtime.ports import Clock, Log, LogUnavailable, Record
 
-EVERY = 30.0  # seconds between rounds, while there are plans
+EVERY = 15.0  # seconds between rounds, while there are plans
 HELD = 3 * LEASE  # seconds that a plan stays at least
 PAGE = 500
 
