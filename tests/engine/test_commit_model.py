@@ -359,11 +359,19 @@ def _emits_before_state(patch: pytest.MonkeyPatch) -> None:
 
 
 def _purges_at_once(patch: pytest.MonkeyPatch) -> None:
+    """Before those who may still ask for a plan have asked."""
+    start = Engine.start
+
     async def purge(self: Sweeper) -> bool:
         await self._log.purge("tx.>", through=await self._log.newest("tx"))
         return True
 
+    async def purge_and_start(self: Engine) -> None:
+        await self._sweeper.round()
+        await start(self)
+
     patch.setattr(Sweeper, "round", purge)
+    patch.setattr(Engine, "start", purge_and_start)
 
 
 MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[str, ...]]] = {
