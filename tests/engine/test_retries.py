@@ -187,3 +187,31 @@ def test_delays_grow_as_the_policy_says():
     jittered = {retry_delay(Retry(delay=2.0), 1) for _ in range(200)}
     assert len(jittered) > 100
     assert all(1.0 <= d <= 2.0 for d in jittered)
+
+
+async def test_retry_later_tries_again_when_the_handler_says(make_app):
+    spec = """
+    name: t
+    topics: {a: {external: in}}
+    state: {tried: {}}
+    steps:
+      Work: {type: event, subscribes: [a], retry: {attempts: 3, delay: 1s, backoff: fixed, jitter: false}}
+    """
+    work = """
+    from motia_runtime.handler import RetryLater
+
+    async def handler(data, ctx):
+        if ctx.attempt == 1:
+            raise RetryLater(90)
+        if ctx.attempt == 2:
+            raise RuntimeError("as the policy says")
+        await ctx.state.tried.set("attempt", ctx.attempt)
+    """
+    async with make_app(spec, work=work) as app:
+        await app.emit("a", None)
+        await app.advance(89)
+        assert await app.state.get("tried", "attempt") is None
+        await app.advance(1.5)
+        assert await app.state.get("tried", "attempt") is None, "the second failed, and waits as long as the policy says"
+        await app.advance(2)
+        assert await app.state.get("tried", "attempt") == 3
