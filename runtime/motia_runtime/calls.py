@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from motia_runtime.bind import Bound, BoundStep
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.commit import Claim
 from motia_runtime.handler import Problem, Request
 from motia_runtime.ports import Conflict, LogUnavailable
@@ -43,6 +44,7 @@ class Calls:
         runs = self._runs
         executor = runs.executor
         watchdog = executor.watchdog
+        cancels = runs.cancels
         conflicts = 0
         self.under_way += 1
         try:
@@ -50,19 +52,31 @@ class Calls:
                 attempt = runs.begin(plan, trace, request, claim)
                 attempt.conflicts = conflicts
                 try:
-                    if not chain.is_async:
-                        result = await executor.run(chain, (request,), attempt.ctx, step.timeout)
-                    else:  # as `Executor.run`, without its coroutine
-                        task = watchdog.watch(step.timeout)
-                        try:
-                            result = await chain.function(request, attempt.ctx)
-                        except BaseException as problem:
-                            watchdog.explain(problem, task, step.timeout)
-                        finally:
-                            watchdog.forget(task)
-                    answer = finish(result)
-                    if attempt.has_effects:
-                        await attempt.commit()
+                    cancellable = cancels.enter(attempt)  # as `Cancels.run`, without its coroutine
+                    try:
+                        if not chain.is_async:
+                            result = await executor.run(chain, (request,), attempt.ctx, step.timeout)
+                        else:  # as `Executor.run`, without its coroutine
+                            task = watchdog.watch(step.timeout)
+                            try:
+                                result = await chain.function(request, attempt.ctx)
+                            except BaseException as problem:
+                                watchdog.explain(problem, task, step.timeout)
+                            finally:
+                                watchdog.forget(task)
+                        answer = finish(result)
+                        if cancellable.cancelled:
+                            raise RunCancelled
+                        if attempt.has_effects:
+                            await attempt.commit()
+                    except BaseException as problem:
+                        cancels.explain(problem, cancellable)
+                        raise
+                    finally:
+                        cancels.leave(attempt)
+                except RunCancelled:
+                    runs.end(attempt, "cancelled", status=503)
+                    raise
                 except Conflict as problem:
                     conflicts += 1
                     if conflicts > CONFLICTS_PER_RUN:

@@ -36,7 +36,19 @@ KNOWN = 20_000  # state keys whose revision is remembered, so that a write witho
 class Claim:
     """Where a run stands with its commits, over all tries in this process."""
 
-    __slots__ = ("flushed", "flushing", "last", "mark", "overtaken", "run_id", "since", "subject", "until")
+    __slots__ = (
+        "cancelled",
+        "committing",
+        "flushed",
+        "flushing",
+        "last",
+        "mark",
+        "overtaken",
+        "run_id",
+        "since",
+        "subject",
+        "until",
+    )
 
     def __init__(self, run_id: str, subject: str | None, since: float | None, flushed: int = 0) -> None:
         self.run_id = run_id
@@ -48,6 +60,8 @@ class Claim:
         self.until: float | None = None  # end of a lease of its own (`Clock.steady`)
         self.mark: Callable[[], Mark] | None = None  # to become true with the effects
         self.overtaken = False  # the plan of another try is the one that counts
+        self.committing = False  # too late to be cancelled, for the moment
+        self.cancelled = False  # nothing more is committed (`cancels`)
 
 
 class Commits:

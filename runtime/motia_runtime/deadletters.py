@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.cancels import is_cancelled
 from motia_runtime.naming import dead_subject, in_subject, retry_subject
 from motia_runtime.plans import Emitted
 from motia_runtime.ports import Conflict, Log, Record
@@ -155,7 +156,7 @@ class DeadLetters:
 
     async def redrive(self, letter: DeadLetter) -> bool:
         """Hand the event to its step again, with all its attempts; the letter goes. False: somebody else has, or it was purged. Raises `LookupError` when its
-        event is no longer kept."""
+        event is no longer kept, or was cancelled."""
         subject, data, headers = await self._again(letter)
         claim = f"rt.=l.{letter.id}"
         once = f"redrive:{letter.id}"
@@ -178,6 +179,8 @@ class DeadLetters:
     async def _again(self, letter: DeadLetter) -> tuple[str, bytes, dict[str, str]]:
         """The record that a redrive stores."""
         story, data = letter.story, letter.data
+        if story.step and await is_cancelled(self._log, story.trace_id, story.step, story.event_id):
+            raise LookupError(f"dead letter {letter.id} can't be redriven: its run was cancelled")
         if story.data_left_out:
             part = "ev" if story.step else "in"
             event = await self._log.get(part, int(story.event_id)) if story.event_id.isdigit() else None

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.codec import Codec
 from motia_runtime.commit import Claim, Commits
 from motia_runtime.delayed import keyed_slot, own_slot
@@ -198,6 +199,8 @@ class Unit:
         if claim.flushing > claim.flushed:
             await self._commit(f"f{claim.flushing}")
             claim.flushed = claim.flushing
+        if claim.cancelled:
+            raise RunCancelled
         self._forget()
 
     async def commit(self) -> bool:
@@ -206,6 +209,17 @@ class Unit:
         return await self._commit("")
 
     async def _commit(self, part: str) -> bool:
+        """A cancel comes before this or after it."""
+        claim = self._claim
+        if claim.cancelled:
+            raise RunCancelled
+        claim.committing = True
+        try:
+            return await self._make_true(part)
+        finally:
+            claim.committing = False
+
+    async def _make_true(self, part: str) -> bool:
         emits, writes = self._emits, self._writes
         if not emits and not writes and not self._marks and not self._cancels:
             return True

@@ -109,6 +109,7 @@ class Engine:
     async def start(self) -> None:
         """Begin to consume. Raises `LogUnavailable`, `HandlerError` of a handler in a process; then nothing is consumed."""
         try:
+            await self._runs.cancels.start()
             await self._pools.start()
             await asyncio.gather(*(worker.declare() for worker in self._elsewhere))
             await asyncio.gather(*(worker.start() for worker in self._workers))
@@ -125,6 +126,7 @@ class Engine:
         await asyncio.gather(self._calls.until_quiet(grace), *(worker.stop(grace) for worker in self._workers))
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
+        await self._runs.cancels.stop()
         await self._sweeper.stop()
         await self._orphans.stop()
         if self._toucher is not None:

@@ -14,7 +14,9 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.commit import Claim
+from motia_runtime.controls.cancelled import finish_flushed
 from motia_runtime.controls.control import Arrival, Control, Input, Unreadable
 from motia_runtime.controls.keys import path_of
 from motia_runtime.controls.order import controls_of
@@ -137,10 +139,14 @@ class EventWorker(Worker):
             attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued)
             attempt.conflicts = conflicts
             try:
-                await runs.executor.run(self._plan.bound.handler, (arrival.value,), attempt.ctx, step.timeout)
-                own = await attempt.commit()
+                call = runs.executor.run(self._plan.bound.handler, (arrival.value,), attempt.ctx, step.timeout)
+                own = await runs.cancels.run(attempt, call)
             except LogUnavailable:
                 raise
+            except RunCancelled:
+                await finish_flushed(runs.services, claim.subject)
+                self.drop(arrival, "cancelled", attempt)
+                return
             except Conflict as problem:
                 conflicts += 1
                 if conflicts > CONFLICTS_PER_RUN:

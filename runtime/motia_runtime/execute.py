@@ -72,14 +72,21 @@ class Executor:
             finally:
                 finished.set()
 
+        def give_up() -> None:
+            future.cancel()  # when it never started; otherwise its result, should it come, is ignored
+            future.add_done_callback(lambda f: f.cancelled() or f.exception())
+            if started and not finished.is_set():
+                interrupt(started[0])
+
         future = loop.run_in_executor(self._threads, call)
-        done, _ = await asyncio.wait((future,), timeout=timeout)
+        try:
+            done, _ = await asyncio.wait((future,), timeout=timeout)
+        except asyncio.CancelledError:  # the run was cancelled, or the engine stops
+            give_up()
+            raise
         if done:
             return future.result()
-        future.cancel()  # when it never started; otherwise its result, should it come, is ignored
-        future.add_done_callback(lambda f: f.cancelled() or f.exception())
-        if started and not finished.is_set():
-            interrupt(started[0])
+        give_up()
         raise HandlerTimeout(f"no result after {timeout:g} s")
 
     def close(self) -> None:

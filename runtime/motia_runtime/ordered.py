@@ -50,6 +50,7 @@ class OrderedWorker(EventWorker):
         self._keys: dict[Delivery, str] = {}
         self._again: dict[Delivery, float] = {}  # at work and to be tried again then
         self._sleeping: dict[str, asyncio.Task[None]] = {}  # by key
+        runs.cancels.on_cancel.append(self._wake_cancelled)
 
     # -- taking over and giving up
 
@@ -226,6 +227,16 @@ class OrderedWorker(EventWorker):
         await self.runs.services.clock.sleep_until(at)
         del self._sleeping[key]
         self._ready.append(key)
+        self._fill()
+
+    def _wake_cancelled(self) -> None:
+        """One that waits for its next attempt and was cancelled shall not hold up its line until then."""
+        for key, task in list(self._sleeping.items()):
+            line = self._lines.get(key)
+            if line and self.runs.cancels.hits(line[0].asked.trace.trace_id, self.step.name, line[0].asked.event_id):
+                task.cancel()
+                del self._sleeping[key]
+                self._ready.append(key)
         self._fill()
 
     # -- attempts

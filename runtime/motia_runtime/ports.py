@@ -206,6 +206,11 @@ class Log(Protocol):
         last (with credit) gets deliveries."""
         ...
 
+    def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:
+        """Have `seen` called soon after each append to a subject that fits, whoever's, until the function is called that this gives. With the subject; it may
+        be one that was refused after all. None: some may have been missed, so look yourself."""
+        ...
+
     async def backlog(self, name: str) -> Backlog:
         """Of the consumer of that name; zeros when there is none."""
         ...

@@ -74,7 +74,7 @@ class TraceSummary(msgspec.Struct, frozen=True):
     duration: float  # from the first start to the last end
     runs: int
     root: str  # name of the step that began it
-    outcome: str  # dead, failed or retry when any run ended so (in this order), else ok
+    outcome: str  # dead, failed, cancelled or retry when any run ended so (in this order), else ok
     steps: list[str]
 
 
@@ -87,7 +87,7 @@ UNSAYABLE = (
     OverflowError,
     RecursionError,
 )  # a logged field that is no JSON: half of a surrogate pair, 10**30
-_WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "failed": 2, "dead": 3}
+_WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "cancelled": 2, "failed": 3, "dead": 4}
 
 
 class Recorded(Protocol):

@@ -10,6 +10,7 @@ import time
 import msgspec
 
 from motia_runtime.bind import BoundStep
+from motia_runtime.cancels import Cancels
 from motia_runtime.codec import Codec
 from motia_runtime.commit import Claim
 from motia_runtime.context import Context, Secrets
@@ -203,6 +204,7 @@ class Runs:
         self.services = services
         self.executor = executor
         self.records = RecordWriter(services.log)
+        self.cancels = Cancels(services.log)
         self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
         self._root = project.root

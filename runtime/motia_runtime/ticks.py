@@ -13,7 +13,9 @@ import logging
 
 import msgspec
 
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.commit import Claim
+from motia_runtime.controls.cancelled import finish_flushed
 from motia_runtime.handler import NonRetryable, Trigger
 from motia_runtime.naming import cron_subject, durable, plan_subject
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
@@ -143,10 +145,14 @@ class CronWorker(Worker):
             try:
                 bound = self._plan.bound.handler
                 args = (trigger,) if bound.arity == 2 else ()
-                await runs.executor.run(bound, args, attempt.ctx, step.timeout)
-                own = await attempt.commit()
+                own = await runs.cancels.run(attempt, runs.executor.run(bound, args, attempt.ctx, step.timeout))
             except LogUnavailable:
                 raise
+            except RunCancelled:
+                await finish_flushed(runs.services, claim.subject)
+                delivery.term("cancelled")
+                runs.end(attempt, "cancelled")
+                return
             except Exception as problem:
                 if isinstance(problem, Conflict) and conflicts < CONFLICTS_PER_RUN:
                     conflicts += 1

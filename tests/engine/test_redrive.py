@@ -99,7 +99,7 @@ async def test_a_command_that_dies_and_is_given_again_long_after(make_app, kind,
     async with make_app(SPEC, work=WORK) as app:
         letters = await fail(app, "a", "b")
         await app.state.set("free", "mended", True)
-        log = FaultyLog(app._log, kind, moment + 2)  # in mid-redrive of the second
+        log = FaultyLog(app._log, kind, 5 + 3 + moment)  # the claim or the event of the second
         command = asyncio.create_task(_redrive(DeadLetters(log), letters))
         while not log.happened:
             await asyncio.sleep(0)

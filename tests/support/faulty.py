@@ -156,6 +156,13 @@ class FaultyLog:
         await self._stand()
         return await self._log.newest(part)
 
+    def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:
+        def through(subject: str | None) -> None:
+            if not self.still:
+                seen(subject)
+
+        return self._log.watch(pattern, through)
+
     async def pause(self, name: str, until: float) -> None:
         await self._stand()
         await self._log.pause(name, until)

@@ -24,6 +24,7 @@ COLORS = {
     "debounced": "2",
     "retry": "33",
     "parked": "33",
+    "cancelled": "33",
     "failed": "31",
     "dead": "31",
 }
@@ -69,8 +70,7 @@ def show(ctx: click.Context, id: str, logs: bool, as_json: bool) -> None:
     """
     from motia_runtime.cli.console import clock, emit_json, seconds
 
-    if not re.fullmatch(r"[0-9a-f]{4,32}", id):
-        raise click.UsageError(f"{id!r} is no trace id: 32 hex digits, or at least the first 4 of them")
+    check_id(id)
     runs = _run(ctx, None, lambda traces: _runs(traces, id))
     if as_json:
         emit_json(runs)
@@ -152,15 +152,31 @@ def _details(run: RunRecord, logs: bool) -> Iterator[str]:
 async def _runs(traces: TraceStore, start: str) -> list[RunRecord]:
     from motia_runtime.cli.errors import Failure
 
-    if len(start) < 32:
-        found = [t.trace_id for t in await traces.latest(SEARCHED) if t.trace_id.startswith(start)]
-        if len(found) > 1:
-            raise Failure(f"{len(found)} traces begin with {start}: {', '.join(sorted(found)[:5])}")
-        start = found[0] if found else start
-    runs = await traces.runs(start) if len(start) == 32 else []
+    start = await whole_id(traces, start)
+    runs = await traces.runs(start)
     if not runs:
         raise Failure(f"no trace {start} is kept; `motia trace ls` lists them")
     return runs
+
+
+def check_id(id: str) -> None:
+    """UsageError for what neither is a trace id nor begins one."""
+    if not re.fullmatch(r"[0-9a-f]{4,32}", id):
+        raise click.UsageError(f"{id!r} is no trace id: 32 hex digits, or at least the first 4 of them")
+
+
+async def whole_id(traces: TraceStore, start: str) -> str:
+    """The trace id that begins so. Failure when none does, or several do."""
+    from motia_runtime.cli.errors import Failure
+
+    if len(start) == 32:
+        return start
+    found = [t.trace_id for t in await traces.latest(SEARCHED) if t.trace_id.startswith(start)]
+    if len(found) > 1:
+        raise Failure(f"{len(found)} traces begin with {start}: {', '.join(sorted(found)[:5])}")
+    if not found:
+        raise Failure(f"no trace {start} is kept; `motia trace ls` lists them")
+    return found[0]
 
 
 def _run(ctx: click.Context, step: str | None, work: Callable[[TraceStore], Awaitable[T]]) -> T:

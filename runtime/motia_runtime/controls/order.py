@@ -16,6 +16,7 @@
 
 from __future__ import annotations
 
+from motia_runtime.controls.cancelled import Cancelled
 from motia_runtime.controls.concurrency import AtMost
 from motia_runtime.controls.condition import Condition
 from motia_runtime.controls.control import Control
@@ -27,9 +28,9 @@ from motia_spec.model import EventStep
 
 
 def controls_of(plan: Plan, step: EventStep, runs: Runs) -> tuple[Control, ...]:
-    """Those that the step asks for; most steps ask for none, and then an arrival goes straight to its run."""
+    """Those that the step asks for, after the one that all have."""
     log, clock = runs.services.log, runs.services.clock
-    found: list[Control] = []
+    found: list[Control] = [Cancelled(step.name, runs.cancels)]
     if step.delay:
         found.append(Delay(step.delay))
     if step.dedupe:

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, Protocol
 
 from motia_runtime import trace
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.codec import Codec
 from motia_runtime.handler import Problem, Request, ValidationFailed
 from motia_runtime.http.answers import Finisher
@@ -149,6 +150,9 @@ class StepEndpoint:
         elif isinstance(error, TimeoutError):
             log.error("took longer than its timeout of %g s (trace %s)", self.step.timeout, trace_id, extra=told)
             return problem(504, "The step did not finish in time.", trace_id=trace_id)
+        elif isinstance(error, RunCancelled):
+            log.warning("was cancelled (trace %s)", trace_id, extra=told)
+            return problem(503, "The run was cancelled.", trace_id=trace_id)
         elif isinstance(error, LogUnavailable):
             log.error("could not store its effects: %s (trace %s)", error, trace_id, extra=told)
             detail = "The broker did not confirm that the result is stored; part of it may be. Try again."

@@ -240,6 +240,18 @@ class MemoryLog:
         durable.most = 1 if exclusive else None
         return durable.join(deliver, credit, alone=alone)
 
+    def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:
+        part = self._part(pattern)
+        loop = asyncio.get_running_loop()
+
+        def stored() -> None:
+            newest = part.records.get(part.top)
+            if newest is not None and fits(newest.subject, pattern):
+                loop.call_soon(seen, newest.subject)
+
+        part.stored.append(stored)
+        return lambda: part.stored.remove(stored)
+
     async def backlog(self, name: str) -> Backlog:
         durable = self._durables.get(name)
         return durable.backlog() if durable is not None else Backlog(0, 0)

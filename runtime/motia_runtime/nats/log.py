@@ -254,6 +254,26 @@ class NatsLog:
         consumer.start(self._started)
         return consumer
 
+    def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:
+        _, wire = self._layout.wire(check_pattern(pattern))
+        back = self._layout.back
+
+        def receive(subject: str, _reply: str, _status: int, _head: dict[str, str], _data: bytes) -> None:
+            seen(back(subject))
+
+        def missed() -> None:
+            seen(None)
+
+        sid = self._link.listen(wire, receive)
+        self._link.on_up.append(missed)
+
+        def stop() -> None:
+            self._link.unlisten(sid)
+            self._link.forget(sid)
+            self._link.on_up.remove(missed)
+
+        return stop
+
     async def backlog(self, name: str) -> Backlog:
         return await self._durables.backlog(name) or Backlog(0, 0)
 
