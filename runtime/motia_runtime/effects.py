@@ -239,8 +239,8 @@ class Unit:
         """A single effect of a run that no input repeats is atomic by nature, and writes over nothing. False: it would."""
         services = self._services
         once = f"{self._claim.run_id}:{self._claim.flushing}"
+        trace = {"traceparent": format_parent(self.trace_id, self.span_id)}
         for emit in self._emits:
-            trace = {"traceparent": format_parent(self.trace_id, self.span_id)}
             self._settle(emit)
             slot = None if emit.at is None else own_slot(emit.subject, once)
             await services.log.append(emit.subject, emit.data, headers=trace, id=once, at=emit.at, slot=slot)
@@ -251,7 +251,7 @@ class Unit:
             if revision or write.data is None:
                 return False
             try:
-                seq = await services.log.append(subject, write.data, id=once, expect=0, ttl=write.ttl)
+                seq = await services.log.append(subject, write.data, headers=trace, id=once, expect=0, ttl=write.ttl)
             except Conflict:
                 if read is not None:
                     raise

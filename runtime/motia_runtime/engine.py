@@ -12,6 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from motia_runtime.bind import BoundStep
 from motia_runtime.calls import Calls
+from motia_runtime.changes import ChangeWorker, change_workers
 from motia_runtime.commit import Commits
 from motia_runtime.context import new_id
 from motia_runtime.controls.idempotency import Once
@@ -27,6 +28,7 @@ from motia_runtime.ordered import OrderedWorker
 from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
+from motia_runtime.revisions import revisions
 from motia_runtime.runner import Answer, ApiRunner, TraceContext
 from motia_runtime.runs import Runs
 from motia_runtime.state import StateStore
@@ -68,7 +70,7 @@ class Engine:
         self._runs = Runs(project, types, services, self._executor)
         self._workers: list[Worker] = []
         self._elsewhere: list[
-            EventWorker | IngressWorker
+            EventWorker | ChangeWorker | IngressWorker
         ] = []  # not ours to run: their events wait for an engine that does
         self._toucher: asyncio.Task[None] | None = None
         self._calls = Calls(self._runs)
@@ -90,10 +92,12 @@ class Engine:
                     self.runners[step.name] = self._once
                 if step.rate_limit is not None:
                     self.limiters[step.name] = Limiter(step.name, step.rate_limit, log, clock)
-            elif isinstance(step, EventStep) and step.topics:
+            elif isinstance(step, EventStep):
                 kind = OrderedWorker if step.order_by else EventWorker
                 worker = kind(plan, step, self._runs, self._suspects)
                 (self._elsewhere if role == "http" else self._workers).append(worker)
+                changes = change_workers(step, revisions(project), self._runs)
+                (self._elsewhere if role == "http" else self._workers).extend(changes)
             elif isinstance(step, CronStep) and role != "http":
                 self._workers.append(CronWorker(plan, step, self._runs))
 

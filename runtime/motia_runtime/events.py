@@ -23,6 +23,7 @@ from motia_runtime.controls.order import controls_of
 from motia_runtime.controls.priority import LOOK_AHEAD, ByPriority, urgency_of
 from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
+from motia_runtime.inputs import inputs_of
 from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
 from motia_runtime.plans import Planned
@@ -50,8 +51,7 @@ class EventWorker(Worker):
         default = CONCURRENCY if plan.bound.handler.is_async else threads
         super().__init__(step.name, runs, step.limit or default)
         self._suspects = suspects
-        self._inputs = {topic: runs.topic(topic) for topic in step.topics}
-        self._foreign = runs.foreign_topics
+        self._inputs = inputs_of(step, runs)
         self._topics = {event_subject(topic): topic for topic in step.topics}
         self._controls: tuple[Control, ...] = controls_of(plan, step, runs)
         if step.priority:
@@ -162,11 +162,11 @@ class EventWorker(Worker):
                 return
 
     def _decode(self, topic: str, data: bytes) -> Any:
-        codec = self._inputs.get(topic)
-        if codec is None:
+        read = self._inputs.get(topic)
+        if read is None:
             raise Unreadable(LookupError(f"the step no longer subscribes to {topic!r}"))
         try:
-            return codec.decode(data, trusted=topic not in self._foreign)
+            return read(data)
         except ValidationFailed as fault:
             raise Unreadable(fault) from fault
 

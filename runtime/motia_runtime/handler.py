@@ -74,8 +74,8 @@ class StateChange(Model, Generic[V]):
 
     group: str
     key: str
-    value: V | None  # None: deleted
-    previous: V | None  # None: there was no value
+    value: V | None  # None: deleted, or its ttl is over
+    previous: V | None  # of the revision before; None: there was none, or it isn't kept (a group with `ttl`)
 
 
 class StreamChange(Model, Generic[V]):
@@ -84,8 +84,8 @@ class StreamChange(Model, Generic[V]):
     stream: str
     group: str
     id: str
-    value: V | None  # None: deleted
-    previous: V | None  # None: there was no item
+    value: V | None  # None: deleted, or its ttl is over
+    previous: V | None  # of the revision before; None: there was none, or it isn't kept (a stream with `ttl`)
 
 
 class Request(Generic[B, P, Q]):

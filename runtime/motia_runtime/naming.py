@@ -23,7 +23,9 @@ MAX_TOKEN = (
 )  # a key of nothing but escapes; group, key and the rest of a protocol line stay below NATS' 4,096
 MAX_DURABLE = 160  # NATS takes 255, and file systems 255 for a path that has more in it
 
-INGRESS = "_in"  # consumer of what comes from outside; no step's durable: there "_" is followed by "_", "h" or hex digits
+INGRESS = (
+    "_in"  # consumer of what comes from outside; no step's durable: there "_" is followed by "_", "h" or hex digits
+)
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
@@ -68,6 +70,11 @@ def durable(step: str) -> str:
     return name if len(name) <= MAX_DURABLE else "_h" + sha256(raw).hexdigest()
 
 
+def change_durable(step: str, part: str) -> str:
+    """Of the consumer that hands the changes of state ("st") or streams ("rt") over to a step. No step's own: "_" is never followed by "s" or "r" there."""
+    return f"{durable(step)}_{part}"
+
+
 def event_subject(topic: str) -> str:
     """Dots of a topic stay levels of the subject, so that NATS users can subscribe to `order.*`."""
     return "ev." + ".".join([encode(level) for level in topic.split(".")])
@@ -110,6 +117,19 @@ def stream_subject(stream: str, group: str, id: str) -> str:
 def stream_pattern(stream: str, group: str) -> str:
     """Matches every item of this group of this stream and nothing else."""
     return f"rt.{encode(stream)}.{encode(group)}.*"
+
+
+def items_pattern(stream: str) -> str:
+    """Matches every item of this stream, and no record of our own: the token after "rt" is no encoded name there."""
+    return f"rt.{encode(stream)}.*.*"
+
+
+def item_names(subject: str) -> tuple[str, str, str]:
+    """(stream, group, id) of a subject made by `stream_subject`."""
+    part, stream, group, item = subject.split(".")
+    if part != "rt":
+        raise ValueError(f"{subject!r} is not the subject of a stream's item")
+    return decode(stream), decode(group), decode(item)
 
 
 def retry_subject(step: str) -> str:

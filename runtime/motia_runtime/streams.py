@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from motia_runtime.codec import Codec
 from motia_runtime.naming import check_group, check_key, stream_pattern, stream_subject
 from motia_runtime.ports import Conflict, Log
 from motia_runtime.state import DELETED, is_deleted, value_of
@@ -30,6 +31,9 @@ class StreamStore:
             declared = ", ".join(sorted(self._codecs)) or "none"
             raise KeyError(f"no stream {stream!r} (declared: {declared}); add it under `streams` in the spec")
         return stream
+
+    def codec(self, stream: str) -> Codec:
+        return self._codecs[stream]
 
     async def get(self, stream: str, group: str, id: str) -> Any:
         data = value_of(await self._log.last(_subject(stream, group, id))).data

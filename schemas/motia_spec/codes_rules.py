@@ -34,7 +34,8 @@ RULE_CODES: tuple[Code, ...] = (
     Code(
         "M305",
         "cycle",
-        "Steps feed each other, so one event can go round for ever. When that is meant and ends (a retry loop, an agent's turns), say "
+        "Steps feed each other, so one event can go round for ever; so may a step that uses the state or the stream whose changes run it. "
+        "When that is meant and ends (a retry loop, an agent's turns, a step that only reads), say "
         "`allowCycle: true` at one of the steps, or at a topic between them.",
         "topics:\n  a: {}\nsteps:\n  Start: { type: api, method: GET, path: /a, emits: [a] }\n"
         "  Loop: { type: event, subscribes: [a], emits: [a] }\n",

@@ -896,3 +896,19 @@ async def test_alone_only_who_began_last_gets_deliveries(log: Log) -> None:
     await log.append("ev.alone", b"9")
     (await first.next()).ack()
     await three.stop()
+
+
+async def test_the_end_of_a_ttl_is_told_to_consumers(log: Log) -> None:
+    """By a marker that stays for a moment, so only to those who are there."""
+    inbox = Inbox()
+    consumer = await log.consume("w", ["st.g.*"], inbox, credit=4, exclusive=True)
+    await log.append("st.g.k", b"1", ttl=1)
+    first = await inbox.next()
+    assert first.record.data == b"1"
+    first.ack()
+    marker = await inbox.next(8)
+    assert (marker.record.subject, marker.record.data) == ("st.g.k", b"")
+    assert "Nats-Marker-Reason" in marker.record.headers
+    marker.ack()
+    await inbox.nothing()
+    await consumer.stop()

@@ -121,6 +121,20 @@ def test_a_step_on_its_own_topic_is_a_cycle_and_a_drawn_edge_is_not(check: Check
     assert "Self -> a -> Self" in found.only("M305").message
 
 
+def test_changes_that_a_step_may_make_itself_are_a_cycle(check: Check) -> None:
+    spec = """\
+        topics: {{ a: {{ external: in }} }}
+        state: {{ s: {{}} }}
+        streams: {{ t: {{}} }}
+        steps:
+          Self: {{ type: event, subscribes: [{{ state: s }}], uses: {{ state: [s] }}{more} }}
+          First: {{ type: event, subscribes: [a, {{ stream: t }}], emits: [a], allowCycle: true }}
+          Second: {{ type: event, subscribes: [{{ state: s }}], uses: {{ streams: [t] }} }}
+        """
+    assert "Self -> s -> Self" in check(spec.format(more="")).only("M305").message
+    assert "M305" not in check(spec.format(more=", allowCycle: true")).codes
+
+
 def test_route_clashes(check: Check) -> None:
     found = check(
         """\
@@ -433,7 +447,6 @@ def test_keys_that_are_not_yet_in_force(check: Check) -> None:
         "/streams",
         "/streams/t/access",
         "/server/streamAuth",
-        "/steps/B/subscribes/1",
         "/steps/B/handler",
         "/steps/C/manual",
         "/steps/E/batch",

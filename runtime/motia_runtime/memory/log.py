@@ -13,7 +13,7 @@ from secrets import token_hex
 
 from motia_runtime.clock import SystemClock, Timer, Timers
 from motia_runtime.memory.consumers import Durable
-from motia_runtime.memory.parts import Part, fits, stripped
+from motia_runtime.memory.parts import EXPIRED, Part, fits, stripped
 from motia_runtime.naming import check_pattern, check_subject
 from motia_runtime.nats.wire import encode_head
 from motia_runtime.ports import (
@@ -29,24 +29,45 @@ from motia_runtime.ports import (
     Scheduled,
     TooLarge,
 )
+from motia_runtime.revisions import WITH_TRIGGERS
 
 MAX_SIZE = (1 << 20) - 2048  # bytes: what a NATS server takes by default
 CRON_KEPT = 1000
 TOGETHER = ("st", "tx")  # parts with records that become true together
 HISTORY = 64
 
-PARTS = {"ev": "ev", "in": "in", "retry": "ev", "cron": "cron", "st": "st", "dlq": "dlq", "rt": "rt", "run": "run", "tx": "tx"}
+PARTS = {
+    "ev": "ev",
+    "in": "in",
+    "retry": "ev",
+    "cron": "cron",
+    "st": "st",
+    "dlq": "dlq",
+    "rt": "rt",
+    "run": "run",
+    "tx": "tx",
+}
 
 
 class MemoryLog:
-    """See the module. `history`: revisions of a state key that are kept. `ack_wait`: seconds until an un-ended delivery comes again."""
+    """See the module. `history` and `items`: revisions of a state key and of a stream's item that are kept. `ack_wait`: seconds until an un-ended delivery comes again."""
 
-    def __init__(self, clock: Clock | None = None, *, history: int = HISTORY, ack_wait: float = ACK_WAIT) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        *,
+        history: int = HISTORY,
+        items: int = WITH_TRIGGERS,
+        ack_wait: float = ACK_WAIT,
+    ) -> None:
         self.clock = clock or SystemClock()
         self.ack_wait = ack_wait
         self.timers = Timers(self.clock)
-        kept = {"st": history, "rt": 1, "tx": 1, "cron": CRON_KEPT}
-        self._parts = {part: Part(self.clock, self.timers, kept.get(part)) for part in set(PARTS.values())}
+        kept = {"st": history, "rt": items, "tx": 1, "cron": CRON_KEPT}
+        self._parts = {
+            part: Part(self.clock, self.timers, kept.get(part), markers=part in ("st", "rt"))
+            for part in set(PARTS.values())
+        }
         self._slots: dict[str, tuple[Scheduled, Timer]] = {}
         self._durables: dict[str, Durable] = {}
 
@@ -177,13 +198,16 @@ class MemoryLog:
         for record in reversed(self._part(pattern).records.values()):
             if len(found) >= limit:
                 break
+            if record.headers is EXPIRED:
+                continue
             if fits(record.subject, pattern) and (before is None or record.seq < before):
                 found.append(record)
         return found
 
     async def get(self, part: str, seq: int) -> Record | None:
         record = self._part(part).records.get(seq)
-        return record if record is not None and record.subject.startswith(f"{part}.") else None
+        there = record is not None and record.subject.startswith(f"{part}.") and record.headers is not EXPIRED
+        return record if there else None
 
     async def delete(self, part: str, seq: int) -> bool:
         if await self.get(part, seq) is None:

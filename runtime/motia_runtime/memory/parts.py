@@ -9,6 +9,8 @@ from motia_runtime.clock import Timers
 from motia_runtime.ports import Clock, Conflict, Headers, Record
 
 DEDUPE_WINDOW = 600.0  # seconds
+EXPIRED = {"Nats-Marker-Reason": "MaxAge"}  # what a marker says
+MARKED = 1.0  # seconds that the marker of an expired record stays
 
 
 def fits(subject: str, pattern: str) -> bool:
@@ -30,10 +32,11 @@ def stripped(headers: Headers | None) -> dict[str, str]:
 class Part:
     """Records of one part of the log, oldest first."""
 
-    def __init__(self, clock: Clock, timers: Timers, kept: int | None) -> None:
+    def __init__(self, clock: Clock, timers: Timers, kept: int | None, *, markers: bool = False) -> None:
         self.clock = clock
         self.timers = timers
         self.kept = kept
+        self.markers = markers  # what outlives its TTL leaves one, for a moment, which only consumers see
         self.records: dict[int, Record] = {}
         self.subjects: dict[str, list[int]] = {}
         self.stored: list[Callable[[], None]] = []  # called after every record
@@ -84,8 +87,16 @@ class Part:
         return seq
 
     def _expire(self, seq: int) -> None:
-        if seq in self.records:
-            self.remove(seq)
+        record = self.records.get(seq)
+        if record is None:
+            return
+        self.remove(seq)
+        if self.markers:
+            now, marker = self.clock.time(), self.number(None)
+            self.records[marker] = Record(subject=record.subject, seq=marker, data=b"", headers=EXPIRED, time=now)
+            self.timers.at(now + MARKED, lambda: self.records.pop(marker, None))
+            for call in self.stored:
+                call()
 
     def remove(self, seq: int) -> None:
         record = self.records.pop(seq)

@@ -174,7 +174,9 @@ class NatsConsumer:
         if self._stopped:
             self._link.publish(reply, b"-NAK")
             return
-        if MARKER in head:  # the broker's own note that a record expired
+        marker = {MARKER: head[MARKER]} if head and MARKER in head else None
+        if marker and not self._layout.back(subject).startswith(("st.", "rt.")):
+            # the broker's own note that a record expired
             self._link.publish(reply, b"+ACK")
             self.resume(1)
             return
@@ -183,7 +185,7 @@ class NatsConsumer:
             if self._alone:
                 self._pin = head.get("Nats-Pin-Id", self._pin)
             given = own_id(head)
-            head = own_head(head)
+            head = marker or own_head(head)
         record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time, id=given)
         self._deliver(NatsDelivery(self._link, reply, record, delivered))
         if self._credit and self._credit >= self._asked and not self._scheduled:

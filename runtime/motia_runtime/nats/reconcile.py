@@ -11,13 +11,14 @@ from typing import Any, Literal
 
 import msgspec
 
-from motia_runtime.naming import INGRESS, durable
+from motia_runtime.naming import INGRESS, change_durable, durable
 from motia_runtime.nats.appends import NOT_LEADER, Fault
 from motia_runtime.nats.durables import NOT_FOUND, listed
 from motia_runtime.nats.link import ELECTION, Link, problem
 from motia_runtime.nats.reads import patiently
 from motia_runtime.nats.streams import Config, Layout, desired
 from motia_runtime.ports import LogUnavailable
+from motia_runtime.revisions import revisions
 from motia_spec.model import CronStep, EventStep, Project
 
 FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
@@ -45,13 +46,21 @@ class _Reply(msgspec.Struct):
 
 
 def durables(project: Project) -> set[str]:
-    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step, and one for what comes from outside. A step that changes its
+    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step, one for each kind of changes that a step runs on, and
+    one for what comes from outside. A step that changes its
     kind changes its stream."""
     layout = Layout(project.nats.prefix)
     outside = (
         {f"{layout.stream('in')}.{INGRESS}"} if any(t.external == "in" for t in project.topics.values()) else set()
     )
-    return outside | {
+    changes = {
+        f"{layout.stream(part)}.{change_durable(step.name, part)}"
+        for step in project.steps.values()
+        if isinstance(step, EventStep)
+        for part, kind in (("st", "state"), ("rt", "stream"))
+        if any(s.kind == kind for s in step.subscribes)
+    }
+    return outside | changes | {
         f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
         for step in project.steps.values()
         if isinstance(step, EventStep | CronStep)
@@ -94,11 +103,11 @@ Request = tuple[str, Config]
 async def _compare(
     link: Link, project: Project, embedded: bool, keep: Collection[str] | None
 ) -> list[tuple[Difference, Request]]:
-    history = max((group.history for group in project.state.values()), default=1)
+    kept = revisions(project)
     replicas = 1 if embedded else project.nats.replicas
     found: list[tuple[Difference, Request]] = []
     existing: set[str] = set()
-    for want in desired(project.nats, history=history, replicas=replicas):
+    for want in desired(project.nats, history=kept.state, items=kept.items, replicas=replicas):
         name = want["name"]
         reply = await _api(link, f"STREAM.INFO.{name}", {})
         if reply.error:

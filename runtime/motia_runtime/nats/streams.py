@@ -69,8 +69,8 @@ class Layout:
         return [self._streams[part] for part in ("ev", "in", "cron", "st", "rt", "dlq")]
 
 
-def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
-    """What the broker should have. `history`: revisions of a state key, the most that any group wants."""
+def desired(nats: Nats, *, history: int, items: int, replicas: int) -> list[Config]:
+    """What the broker should have. `history` and `items`: revisions of a state key and of a stream's item, the most that anything wants."""
     p = nats.prefix
     everywhere: Config = {
         "retention": "limits",
@@ -127,7 +127,7 @@ def desired(nats: Nats, *, history: int, replicas: int) -> list[Config]:
             "subjects": [f"$KV.{p}_state.>"],
             "max_msgs_per_subject": history,
         },
-        {**bucket, "name": f"KV_{p}_rt", "subjects": [f"$KV.{p}_rt.>"], "max_msgs_per_subject": 1},
+        {**bucket, "name": f"KV_{p}_rt", "subjects": [f"$KV.{p}_rt.>"], "max_msgs_per_subject": items},
         {**log, "name": f"{p}_dlq", "subjects": [f"{p}.dlq.>"], "max_age": _ns(DEAD_AGE)},
         {
             **log,

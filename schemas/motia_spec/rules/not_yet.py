@@ -20,14 +20,6 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
         for key, effect in _KEYS.items():
             if key in at and isinstance(step, EventStep | NoopStep):
                 yield _note(at.key_place(key), key, effect, at.at(key))
-        if isinstance(step, EventStep):
-            for s in step.subscribes:
-                if s.kind != "topic":
-                    message = "changes do not run the step"
-                    path = checking.pointer(step.name, "subscribes", s.place)
-                    yield _note(
-                        s.place, f"subscribing to a {'state group' if s.kind == 'state' else 'stream'}", message, path
-                    )
         if not isinstance(step, NoopStep) and step.handler.language == "node":
             place = step.handler.place if step.handler.explicit else step.place
             path = at.at("handler") if step.handler.explicit else at.path
