@@ -29,6 +29,7 @@ VALID = 10.0  # seconds after a renewal was sent for which it counts
 FIRST_LOOK, LAST_LOOK = 0.02, 0.2  # seconds between looks for a free slot, longer each time
 TURN = 6.0  # seconds after which a slot is handed to another engine that looks for one
 AWAY = 1.5 * LAST_LOOK  # seconds for which the others are let look then
+KEPT = 0.05  # seconds for which one that nobody here waits for is kept for the next run
 FORGOTTEN = 1.0  # seconds after which nothing is left of a free slot
 KNOWN = 10_000  # slots of which is remembered that we freed them
 
@@ -38,7 +39,7 @@ _log = logging.getLogger("motia.engine")
 class Slot:
     """Held by this engine, for one run at a time."""
 
-    __slots__ = ("line", "number", "seq", "since", "until", "writing")
+    __slots__ = ("idle", "line", "number", "seq", "since", "until", "writing")
 
     def __init__(self, line: _Line, number: int, seq: int, since: float, until: float) -> None:
         self.line = line
@@ -46,17 +47,19 @@ class Slot:
         self.seq = seq  # of its record; 0: lost
         self.since = since  # when it was taken, `Clock.steady`
         self.until = until  # when it counts no longer, `Clock.steady`
+        self.idle = 0.0  # since when no run has it, `Clock.steady`
         self.writing = asyncio.Lock()
 
 
 class _Line:
     """Runs of one key in this engine."""
 
-    __slots__ = ("away", "held", "key", "looking", "waiting")
+    __slots__ = ("away", "held", "idle", "key", "looking", "waiting")
 
     def __init__(self, key: str) -> None:
         self.key = key
         self.held: dict[int, Slot] = {}  # by number
+        self.idle: list[Slot] = []  # of them, those that no run has; then none waits
         self.waiting: list[tuple[float, int, asyncio.Future[Slot]]] = []  # a heap
         self.looking: asyncio.Task[Any] | None = None  # the one that asks the broker
         self.away = 0.0  # until then others go first, `Clock.steady`
@@ -78,12 +81,16 @@ class Slots:
         self._freed: dict[str, tuple[int, float]] = {}  # subject -> seq of the record by which we freed it, and when
         self._order = itertools.count()
         self._renewing: asyncio.Task[None] | None = None
+        self._letting_go: asyncio.Task[None] | None = None
+        self._idle: set[Slot] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._stopped = False
 
     async def take_now(self, key: str) -> Slot | None:
         """A slot of this key, if one is free and nobody here waits for one. `give` it back. Raises `LogUnavailable`."""
         line = self._line(key)
+        if (idle := self._reuse(line)) is not None:
+            return idle
         if line.looking is not None or line.waiting or len(line.held) >= self._limit:
             return None
         line.looking = asyncio.current_task()
@@ -96,6 +103,8 @@ class Slots:
     async def take(self, key: str, urgency: float = 0.0) -> Slot:
         """Wait for a slot of this key; of those that wait here, the more urgent one gets it first. `give` it back."""
         line = self._line(key)
+        if (idle := self._reuse(line)) is not None:
+            return idle
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
         heapq.heappush(line.waiting, (-urgency, next(self._order), future))
         self._settle(line)
@@ -109,26 +118,35 @@ class Slots:
     def give(self, slot: Slot) -> None:
         """Its run has ended."""
         line, now = slot.line, self._clock.steady()
-        if slot.seq and now < slot.until and now - slot.since < TURN and self._serve(slot):
-            return
         if now - slot.since >= TURN:
             line.away = now + AWAY
-        del line.held[slot.number]
-        self._do(self._free(slot))
+        elif self._counts(slot) and not self._stopped:
+            if not self._serve(slot):
+                slot.idle = now
+                line.idle.append(slot)
+                self._idle.add(slot)
+                if self._letting_go is None:
+                    self._letting_go = asyncio.get_running_loop().create_task(self._let_go())
+            return
+        self._drop(slot)
         self._settle(line)
 
     async def stop(self) -> None:
         """All runs have ended: wait until the broker knows."""
         self._stopped = True
-        if self._renewing is not None:
-            self._renewing.cancel()
+        for task in (self._renewing, self._letting_go):
+            if task is not None:
+                task.cancel()
+        for slot in list(self._idle):
+            self._rouse(slot)
+            self._drop(slot)
         for line in list(self._lines.values()):
             if line.looking is not None:
                 line.looking.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=FORGOTTEN)
-        for task in self._tasks:
-            task.cancel()
+        for left in self._tasks:
+            left.cancel()
 
     # -- lines
 
@@ -137,6 +155,37 @@ class Slots:
         if line is None:
             line = self._lines[key] = _Line(key)
         return line
+
+    def _counts(self, slot: Slot) -> bool:
+        return slot.seq > 0 and self._clock.steady() < slot.until
+
+    def _reuse(self, line: _Line) -> Slot | None:
+        while line.idle:
+            slot = line.idle[-1]
+            self._rouse(slot)
+            if self._counts(slot):
+                return slot
+            self._drop(slot)
+        return None
+
+    def _rouse(self, slot: Slot) -> None:
+        slot.line.idle.remove(slot)
+        self._idle.discard(slot)
+
+    def _drop(self, slot: Slot) -> None:
+        del slot.line.held[slot.number]
+        self._do(self._free(slot))
+
+    async def _let_go(self) -> None:
+        """Of those that are idle, while there are any."""
+        while self._idle:
+            await self._sleep(KEPT)
+            before = self._clock.steady() - KEPT / 2
+            for slot in [slot for slot in self._idle if slot.idle <= before]:
+                self._rouse(slot)
+                self._drop(slot)
+                self._settle(slot.line)
+        self._letting_go = None
 
     def _serve(self, slot: Slot) -> bool:
         """Have the first that waits run with it. False: nobody does."""
