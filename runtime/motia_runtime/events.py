@@ -31,7 +31,7 @@ from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Re
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
-from motia_runtime.trace import format_context, format_parent, new_trace, parse
+from motia_runtime.trace import REPLAY_OF, format_context, format_parent, new_trace, parse
 from motia_runtime.worker import Worker
 from motia_spec.model import EventStep
 
@@ -251,6 +251,8 @@ class EventWorker(Worker):
             "Motia-Flushed": str(flushed),
             "traceparent": format_context(asked.trace),
         }
+        if asked.trace.replay_of:
+            headers[REPLAY_OF] = asked.trace.replay_of
         if asked.history:
             headers[HISTORY] = asked.history
         once = f"{why}:{self.step.name}:{asked.event_id}:{asked.redrives}:{attempt}" if slot is None else None
@@ -317,6 +319,8 @@ def read_input(record: Record, topics: dict[str, str]) -> Input:
     """`topics` by subject. `Motia-` headers count on retry records only, which nobody but an engine writes."""
     headers = record.headers
     trace = parse(headers.get("traceparent")) or new_trace()
+    if REPLAY_OF in headers:
+        trace = msgspec.structs.replace(trace, replay_of=headers[REPLAY_OF])
     topic = topics.get(record.subject)
     if topic is None and not record.subject.startswith("retry."):
         topic = topic_of(record.subject)  # the consumer still has the filter of an older version of the spec

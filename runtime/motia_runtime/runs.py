@@ -61,6 +61,7 @@ class Attempt:
         "parent_id",
         "plan",
         "queued",
+        "replay_of",
         "secrets",
         "start",
         "status",
@@ -94,6 +95,7 @@ class Attempt:
         self.plan = plan
         self.trace_id = trace.trace_id
         self.parent_id = trace.parent_id
+        self.replay_of = trace.replay_of
         self.number = number
         self.queued = queued
         self.conflicts = 0
@@ -166,6 +168,7 @@ class Attempt:
                 trace_id=self.trace_id,
                 span_id=self._span_id or new_span_id(),
                 parent_id=self.parent_id,
+                replay_of=self.replay_of,
                 step=self.plan.name,
                 trigger=self.trigger,
                 started=epoch + self.start,
@@ -179,6 +182,7 @@ class Attempt:
             trace_id=self.trace_id,
             span_id=self.span_id,
             parent_id=self.parent_id,
+            replay_of=self.replay_of,
             step=self.plan.name,
             trigger=self.trigger,
             attempt=self.number,

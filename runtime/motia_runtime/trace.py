@@ -9,6 +9,8 @@ from motia_runtime.runner import TraceContext
 
 _PARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-[0-9a-f]{2}")
 
+REPLAY_OF = "Motia-Replay-Of"  # header of a replayed event: the trace that it comes from
+
 AT_ONCE = 256  # ids asked of the kernel at a time: for each alone it costs twice as much
 
 

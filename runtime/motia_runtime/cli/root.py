@@ -37,6 +37,7 @@ COMMANDS: dict[
         "dlq": "List, redrive and purge dead letters.",
         "delayed": "List and cancel emits that wait for their time.",
         "trace": "Show what happened, run by run.",
+        "replay": "Publish stored events anew.",
         "cancel": "Cancel a trace, or an event for one step.",
         "steps": "Show how the steps stand with their work.",
         "pause": "Pause an event or cron step, over all instances.",

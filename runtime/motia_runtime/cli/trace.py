@@ -68,7 +68,7 @@ def show(ctx: click.Context, id: str, logs: bool, as_json: bool) -> None:
 
     The first digits of ID are enough.
     """
-    from motia_runtime.cli.console import clock, emit_json, seconds
+    from motia_runtime.cli.console import clock, emit_json, printable, seconds
 
     check_id(id)
     runs = _run(ctx, None, lambda traces: _runs(traces, id))
@@ -76,7 +76,10 @@ def show(ctx: click.Context, id: str, logs: bool, as_json: bool) -> None:
         emit_json(runs)
         return
     whole = max(r.started + r.duration for r in runs) - runs[0].started
-    click.echo(f"trace {runs[0].trace_id}  {clock(runs[0].started)}  {seconds(whole)}\n")
+    click.echo(f"trace {runs[0].trace_id}  {clock(runs[0].started)}  {seconds(whole)}")
+    for old in sorted({run.replay_of for run in runs if run.replay_of}):
+        click.echo(printable(f"replay of {old}"))
+    click.echo()
     for line in tree(runs, logs=logs):
         click.echo(line, color=True)
 

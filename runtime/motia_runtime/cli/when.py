@@ -13,9 +13,11 @@ since_option = click.option(
 until_option = click.option("--until", metavar="WHEN", help="Only before then; as --since.")
 
 
-def span(ctx: click.Context, since: str | None, until: str | None) -> tuple[float | None, float | None]:
+def span(
+    ctx: click.Context, since: str | None, until: str | None, now: float | None = None
+) -> tuple[float | None, float | None]:
     """Seconds since the epoch, or None. A time without a zone is local. Raises `click.BadParameter`."""
-    now = time.time()
+    now = time.time() if now is None else now
     begin = None if since is None else _moment(ctx, "--since", since, now)
     end = None if until is None else _moment(ctx, "--until", until, now)
     if begin is not None and end is not None and begin >= end:
