@@ -18,6 +18,7 @@ Whether its emits were made, the events tell. No clock is compared with another 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
@@ -43,9 +44,11 @@ class Claim:
         "flushing",
         "last",
         "mark",
+        "members",
         "overtaken",
         "run_id",
         "since",
+        "stored",
         "subject",
         "until",
     )
@@ -60,6 +63,8 @@ class Claim:
         self.until: float | None = None  # end of a lease of its own (`Clock.steady`)
         self.mark: Callable[[], Mark] | None = None  # to become true with the effects
         self.overtaken = False  # the plan of another try is the one that counts
+        self.members: list[Claim] | None = None  # of a run of many inputs: all of their claims, its own the first
+        self.stored = False  # its plan may be where the members' are looked for, though nothing came of it
         self.committing = False  # too late to be cancelled, for the moment
         self.cancelled = False  # nothing more is committed (`cancels`)
 
@@ -139,6 +144,8 @@ class Commits:
             written.set()
 
     async def _commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
+        if claim.members is not None and len(claim.members) > 1 and not part:
+            return await self._make_true_together(claim, claim.members, effects, blind)
         own = f"{claim.subject}.{part}" if part and claim.subject else claim.subject
         if own is not None and claim.since is not None:
             return await self._make_true(claim, own, part, effects, blind, None)
@@ -193,6 +200,37 @@ class Commits:
                 await self._emit(effects, range(len(effects.emits)), effects.cancels)
             return True
 
+    async def _make_true_together(
+        self, claim: Claim, members: Sequence[Claim], effects: Planned, blind: Collection[int]
+    ) -> bool:
+        """As `_make_true`, for a run of many inputs. The plan stands at the place of the first; at those of the others stands where it is. They are
+        stored together or not at all, so it holds for all of them or for none. Raises `Conflict` also when one of them has another plan: then, or
+        when the state has changed (`Claim.stored`), look at all of them again (`redo_together`) before the next try."""
+        assert claim.subject is not None
+        if claim.stored:
+            await self._look_again(effects, blind)
+        effects.id = f"{claim.run_id}~{secrets.token_hex(8)}"
+        there = encode_plan(Planned(effects.id, "", at=claim.subject))
+        entries = [Entry(subject=claim.subject, data=encode_plan(effects), expect=claim.last)]
+        for member in members[1:]:
+            assert member.subject is not None
+            entries.append(Entry(subject=member.subject, data=there, expect=member.last))
+        for member in members:
+            self._check_lease(member)
+        claim.stored = True
+        await self._log.append_all(entries)
+        self.planned.set()
+        for member in members:
+            self._check_lease(member)
+        if effects.writes:
+            await self._write(effects)
+        if effects.marks:
+            await self._mark(effects)
+        if effects.emits or effects.cancels:
+            self._check_lease(claim)
+            await self._emit(effects, range(len(effects.emits)), effects.cancels)
+        return True
+
     async def _look_again(self, effects: Planned, blind: Collection[int]) -> bool:
         """Have the blind writes expect what is there now. False: it is what they expected, so they were not what conflicted."""
         changed = False
@@ -219,9 +257,34 @@ class Commits:
                 return True
         return False
 
+    async def redo_together(self, claims: Sequence[Claim], parts: Sequence[str]) -> list[bool]:
+        """As `redo` for each of them with its part, but a plan that several share is looked at once."""
+        done = [False] * len(claims)
+        found: dict[str, bool] = {}
+        records = await asyncio.gather(*[self._log.last(claim.subject) for claim in claims if claim.subject])
+        for number, (claim, record) in enumerate(zip(claims, records, strict=True)):
+            if record is not None:
+                plan = read_plan(record).id
+                if plan not in found:
+                    found[plan] = await self.finish(record)
+                done[number] = found[plan]
+                claim.last = record.seq
+        left = [number for number, is_done in enumerate(done) if not is_done]
+        records = await asyncio.gather(*[self._log.last(f"{claims[n].subject}.{parts[n]}") for n in left])
+        for number, record in zip(left, records, strict=True):
+            done[number] = record is not None and await self.finish(record)
+        return done
+
     async def finish(self, record: Record) -> bool:
         """Complete the plan that somebody has stored. False: it is void, since its state was never written and can't be any more."""
         planned = read_plan(record)
+        if planned.at:
+            shared = await self._log.last(planned.at)
+            if shared is None:
+                raise LeaseLost("the plan of this run has come and gone: its input has ended")
+            pointer, planned, record = planned, read_plan(shared), shared
+            if planned.id != pointer.id:
+                return False  # it came to nothing, or nobody would have written over it
         if planned.marks and await self._is_late(planned, record):
             return False
         if planned.writes:

@@ -195,6 +195,10 @@ class Unit:
     async def flush(self) -> None:
         """Make what there is true now. A repeated run finds that its early commits have been made, and goes on from there."""
         claim = self._claim
+        if claim.members is not None:
+            raise RuntimeError(
+                "the run of a batch commits all at once; leave out `ctx.flush()`, or make `size` smaller"
+            )
         claim.flushing += 1
         if claim.flushing > claim.flushed:
             await self._commit(f"f{claim.flushing}")

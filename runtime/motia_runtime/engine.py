@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal, TypeAlias
 
+from motia_runtime.batch import BatchWorker
 from motia_runtime.bind import BoundStep
 from motia_runtime.calls import Calls
 from motia_runtime.changes import ChangeWorker, change_workers
@@ -93,7 +94,7 @@ class Engine:
                 if step.rate_limit is not None:
                     self.limiters[step.name] = Limiter(step.name, step.rate_limit, log, clock)
             elif isinstance(step, EventStep):
-                kind = OrderedWorker if step.order_by else EventWorker
+                kind = OrderedWorker if step.order_by else BatchWorker if step.batch else EventWorker
                 worker = kind(plan, step, self._runs, self._suspects)
                 (self._elsewhere if role == "http" else self._workers).append(worker)
                 changes = change_workers(step, revisions(project), self._runs)

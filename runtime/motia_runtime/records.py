@@ -65,6 +65,8 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     more_effects: int = 0
     logs: list[LogLine] = []
     more_logs: int = 0
+    events: list[str] = []  # of a batch: ids of all events of the list
+    batch: str = ""  # trace that has the record of the list that this event was in
 
 
 class TraceSummary(msgspec.Struct, frozen=True):

@@ -56,6 +56,7 @@ class Attempt:
         "conflicts",
         "duration",
         "error",
+        "events",
         "number",
         "outcome",
         "parent_id",
@@ -99,6 +100,7 @@ class Attempt:
         self.number = number
         self.queued = queued
         self.conflicts = 0
+        self.events: list[str] = []  # of a batch
         self.start = time.perf_counter()
 
     @property
@@ -163,7 +165,7 @@ class Attempt:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
         `time.perf_counter()` for seconds since the epoch."""
         unit, logger = self._unit, self._logger
-        if unit is None and logger is None and self.error is None and self.number == 1:
+        if unit is None and logger is None and self.error is None and self.number == 1 and not self.events:
             return RunRecord(  # the same, for a fourth of the time
                 trace_id=self.trace_id,
                 span_id=self._span_id or new_span_id(),
@@ -198,6 +200,7 @@ class Attempt:
             more_effects=0 if unit is None else unit.more,
             logs=[] if logger is None else logger.lines,
             more_logs=0 if logger is None else logger.dropped,
+            events=self.events,
         )
 
 
@@ -242,7 +245,7 @@ class Runs:
         attempt.status = status
         self.records.add(attempt)
         if error is not None and attempt.trigger.type != "api":  # HTTP tells of those, with what it answered
-            level = logging.WARNING if outcome == "retry" else logging.ERROR
+            level = logging.WARNING if outcome in ("retry", "split") else logging.ERROR
             fields: dict[str, object] = {"attempt": attempt.number, "outcome": outcome}
             if error.stack:
                 fields["at"] = error.stack.rpartition("\n")[2]

@@ -21,6 +21,7 @@ import pytest
 from motia_generator import generate
 from motia_runtime import calls as calls_module
 from motia_runtime import events as events_module
+from motia_runtime.batch import BatchWorker
 from motia_runtime.bind import bind
 from motia_runtime.clock import VirtualClock
 from motia_runtime.commit import Commits
@@ -28,6 +29,7 @@ from motia_runtime.engine import Engine
 from motia_runtime.handler import Request
 from motia_runtime.memory import MemoryLog
 from motia_runtime.naming import state_names
+from motia_runtime.plans import read_plan
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.publish import publish
 from motia_runtime.runner import Answer
@@ -110,15 +112,26 @@ SCENARIOS = {
             raise RuntimeError("never")
         """,
 }
+LISTS = """
+    async def handler(events, ctx):
+        n = (await ctx.state.counts.get("n") or 0) + len(events)
+        await ctx.state.counts.set("n", n)
+        await ctx.state.copies.set("n", n)
+        for event in events:
+            await ctx.emit("b", {"of": event, "n": n, "try": ctx.new_id()})
+"""
 
 
 class Model:
-    """One scenario, made ready once: a project, its handlers, its types."""
+    """One scenario, made ready once: a project, its handlers, its types. `lists`: runs of two events, and of three in the second engine."""
 
-    def __init__(self, folder: Path, work: str) -> None:
+    def __init__(self, folder: Path, work: str, *, lists: bool = False) -> None:
+        self.events = EVENTS + lists
         folder.mkdir(exist_ok=True)
         (folder / "steps").mkdir(exist_ok=True)
-        (folder / "motia.yaml").write_text(SPEC)
+        (folder / "motia.yaml").write_text(
+            SPEC.replace("emits: [b, c], retry", "emits: [b, c], batch: {size: 2}, retry") if lists else SPEC
+        )
         (folder / "steps" / "work.py").write_text(textwrap.dedent(work))
         (folder / "steps" / "post.py").write_text(POST)
         self.project = compile_project(folder, environ={}).require()
@@ -128,6 +141,13 @@ class Model:
 
     def engine(self, log: FaultyLog, clock: VirtualClock) -> Engine:
         return Engine(self.project, self.bound, self.types, log, clock)
+
+    def engines(self, first: FaultyLog, second: FaultyLog, clock: VirtualClock) -> list[Engine]:
+        engines = [self.engine(first, clock), self.engine(second, clock)]
+        for worker in engines[1]._workers:
+            if isinstance(worker, BatchWorker):
+                worker._size = 3
+        return engines
 
     async def run(self, kind: str, at: int, silence: float, *, api: bool = False) -> Outcome:
         """Everything once, with one fault in the first engine; then an engine without faults, until all is quiet."""
@@ -140,7 +160,7 @@ class Model:
         clock = VirtualClock(settle=settle)
         log = MemoryLog(clock)
         first, second = FaultyLog(log, kind, at), FaultyLog(log)
-        engines = [self.engine(first, clock), self.engine(second, clock)]
+        engines = self.engines(first, second, clock)
         answered: set[str] = set()
         calls: list[asyncio.Task[None]] = []
         try:
@@ -148,7 +168,7 @@ class Model:
             if api:
                 calls = [asyncio.create_task(self._post(engines[0], str(n), answered)) for n in range(EVENTS)]
             else:
-                for number in range(EVENTS):
+                for number in range(self.events):
                     await publish(log, self.project, self.types, "a", f"e{number}")
             await clock.advance(8)
             first_time = len(first.trail)
@@ -231,7 +251,7 @@ class Outcome:
 
     def faults(self) -> Iterator[str]:
         """What is wrong, in words; nothing when each event's effects are true once."""
-        each = {f"e{n}": 1 for n in range(EVENTS)}
+        each = {f"e{n}": 1 for n in range(self.model.events)}
         if "for good" in self.name:
             if self.letters != EVENTS:
                 yield f"{self.letters} dead letters"
@@ -291,6 +311,10 @@ def steady_order(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixtu
 @pytest.mark.parametrize("name", SCENARIOS)
 async def test_effects_of_each_event_are_true_once_whatever_goes_wrong(tmp_path: Path, name: str) -> None:
     assert await _attack(Model(tmp_path, SCENARIOS[name])) == []
+
+
+async def test_effects_of_lists_are_true_once_for_each_event_whatever_lists_come_next(tmp_path: Path) -> None:
+    assert await _attack(Model(tmp_path, LISTS, lists=True)) == []
 
 
 async def test_a_request_that_was_answered_is_complete_and_no_other_is_torn(tmp_path: Path) -> None:
@@ -374,12 +398,37 @@ def _purges_at_once(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Engine, "start", purge_and_start)
 
 
+def _pointers_are_overlooked(patch: pytest.MonkeyPatch) -> None:
+    """Of the events of a list only the first one's plan is found."""
+    finish = Commits.finish
+
+    async def finish_own(self: Commits, record: Any) -> bool:
+        return not read_plan(record).at and await finish(self, record)
+
+    patch.setattr(Commits, "finish", finish_own)
+
+
+def _pointers_are_stored_after(patch: pytest.MonkeyPatch) -> None:
+    """The plan of a list, and then where it is, one by one."""
+
+    async def one_by_one(self: FaultyLog, entries: Any) -> None:
+        if entries[0].subject.startswith("tx."):
+            for e in entries:
+                await self.append(e.subject, e.data, expect=e.expect)
+        else:
+            await self._do("append_all", lambda: self._log.append_all(entries))
+
+    patch.setattr(FaultyLog, "append_all", one_by_one)
+
+
 MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[str, ...]]] = {
     "no plans": (_without_plans, "would branch on its own write", ("die after",)),
     "runs again": (_run_again, "emits only", ("die after",)),
     "no evidence": (_no_evidence, "reads, writes, emits", ("die after",)),
     "emits again": (_emits_again, "emits only", ("die after",)),
     "emits before state": (_emits_before_state, "reads, writes, emits", ("die before", "die after")),
+    "overlooks pointers": (_pointers_are_overlooked, LISTS, ("die after",)),
+    "stores pointers later": (_pointers_are_stored_after, LISTS, ("die after",)),
     "purges at once": (_purges_at_once, "reads, writes, emits", ("die after",)),
 }
 
@@ -388,4 +437,5 @@ MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, tuple[str, .
 async def test_the_attack_finds_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     mutate, scenario, kinds = MUTANTS[name]
     mutate(monkeypatch)
-    assert await _found(Model(tmp_path, SCENARIOS[scenario]), *kinds)
+    lists = scenario == LISTS
+    assert await _found(Model(tmp_path, LISTS if lists else SCENARIOS[scenario], lists=lists), *kinds)

@@ -23,6 +23,7 @@ COLORS = {
     "duplicate": "2",
     "debounced": "2",
     "retry": "33",
+    "split": "33",
     "parked": "33",
     "cancelled": "33",
     "failed": "31",
@@ -132,6 +133,10 @@ def _line(run: RunRecord) -> str:
         parts.append(paint(f"waited {seconds(run.queued)}", "2"))
     if run.conflicts:
         parts.append(f"began again {run.conflicts} times")
+    if run.events:
+        parts.append(f"batch of {len(run.events)}")
+    if run.batch:
+        parts.append(f"in a batch of trace {run.batch}")
     return "  ".join(parts)
 
 

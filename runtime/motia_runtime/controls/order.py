@@ -40,6 +40,7 @@ def controls_of(plan: Plan, step: EventStep, runs: Runs) -> tuple[Control, ...]:
     if plan.bound.condition:
         found.append(Condition(plan.bound.condition))
     limited = step.concurrency
-    if limited and (limited.key or not step.order_by):  # with `orderBy` one engine has all runs, and counts them itself
+    # with `orderBy` one engine has all runs, and counts them itself; a batch has one slot for its list
+    if limited and (limited.key or not (step.order_by or step.batch)):
         found.append(AtMost(step.name, limited, step.priority, log, clock))
     return tuple(found)
