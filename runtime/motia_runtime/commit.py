@@ -132,6 +132,7 @@ class Commits:
             revision, over = self.known(write.subject)
             if revision > write.expect:
                 if number not in blind:
+                    self._known.pop(write.subject, None)  # it may have expired since it was seen here
                     raise Conflict(f"{write.subject} has been written since it was read")
                 write.expect, write.over = revision, over
         written = asyncio.Event()

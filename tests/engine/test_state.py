@@ -173,3 +173,25 @@ async def test_odd_keys_round_trip_and_bad_ones_are_refused(make_app):
         await app.settle()
         assert await app.state.items("free") == {k: k for k in sorted(keys)}
         assert (await app.state.get("counts", "refused"))["n"] == 2
+
+
+async def test_a_key_whose_ttl_is_over_can_be_written_again_by_the_same_engine(make_app):
+    spec = """
+    name: t
+    topics: {a: {external: in}}
+    state: {short: {ttl: 60s}}
+    steps:
+      Work: {type: event, subscribes: [a], retry: {attempts: 1}}
+    """
+    work = """
+    async def handler(data, ctx):
+        await ctx.state.short.update("k", lambda n: (n or 0) + 1)
+    """
+    async with make_app(spec, work=work) as app:
+        for _ in range(3):
+            await app.emit("a", None)
+            await app.settle()
+            assert await app.state.get("short", "k") == 1
+            await app.advance(120)
+            assert await app.state.get("short", "k") is None
+        assert await app.dead_letters() == []

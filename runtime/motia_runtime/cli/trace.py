@@ -22,6 +22,8 @@ COLORS = {
     "skipped": "2",
     "duplicate": "2",
     "debounced": "2",
+    "replaced": "2",
+    "waiting": "2",
     "retry": "33",
     "split": "33",
     "parked": "33",

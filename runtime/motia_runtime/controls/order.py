@@ -23,6 +23,7 @@ from motia_runtime.controls.control import Control
 from motia_runtime.controls.debounce import NewestOfBurst
 from motia_runtime.controls.dedupe import FirstOfKey
 from motia_runtime.controls.delay import Delay
+from motia_runtime.controls.join import AllOfKey
 from motia_runtime.runs import Plan, Runs
 from motia_spec.model import EventStep
 
@@ -35,6 +36,8 @@ def controls_of(plan: Plan, step: EventStep, runs: Runs) -> tuple[Control, ...]:
         found.append(Delay(step.delay))
     if step.dedupe:
         found.append(FirstOfKey(step.name, step.dedupe, log))
+    if step.join:
+        found.append(AllOfKey(step, step.join, runs))
     if step.debounce:
         found.append(NewestOfBurst(step.name, step.debounce, log, clock))
     if plan.bound.condition:

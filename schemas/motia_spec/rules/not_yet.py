@@ -8,7 +8,6 @@ from motia_spec.place import Place
 from motia_spec.rules.base import Checking
 
 _KEYS = {  # of a step: what does not happen
-    "join": "the handler is given each event by itself, not a mapping",
     "manual": "the step is only drawn",
 }
 
