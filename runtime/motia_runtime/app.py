@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
@@ -29,6 +30,7 @@ from motia_runtime.http.page import AnyPage
 from motia_runtime.http.pages.pages import build_pages
 from motia_runtime.http.server import Server
 from motia_runtime.http.server import bind as bind_server
+from motia_runtime.http.tasks import TOKEN, Access, access, task_paths
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
 from motia_runtime.types import Types, load_types
@@ -65,9 +67,15 @@ class Version(msgspec.Struct, frozen=True):
 
 
 def load_version(
-    project: Project, log: Log, clock: Clock, *, pages: Mapping[str, AnyPage] | None = None, role: Role = "all"
+    project: Project,
+    log: Log,
+    clock: Clock,
+    *,
+    pages: Mapping[str, AnyPage] | None = None,
+    role: Role = "all",
+    tasks: Access | None = None,
 ) -> Version:
-    """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop.
+    """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop. `tasks`: who may end tasks by HTTP.
     Raises `bind.HandlerError`; then what ran before still runs as it was."""
     types = load_types(project, generate)
     engine = Engine(project, bind(project), types, log, clock, role=role)
@@ -79,6 +87,7 @@ def load_version(
         pages={} if pages is None else pages,
         runners=engine.runners,
         limiters=engine.limiters,
+        tasks=None if tasks is None else task_paths(engine.tasks, tasks, project.server.body_limit),
     )
     return Version(project, types, engine, asgi)
 
@@ -167,7 +176,11 @@ class App:
 
     async def _load(self, project: Project) -> Version:
         pages = {} if self._place.role == "engine" else await asyncio.to_thread(self._make_pages, project)
-        return load_version(project, self.broker.log, self._clock, pages=pages, role=self._place.role)
+        place = self._place
+        allowed = None
+        if place.role != "engine":
+            allowed = access(os.environ.get(TOKEN), place.host, dev=place.workbench)
+        return load_version(project, self.broker.log, self._clock, pages=pages, role=place.role, tasks=allowed)
 
 
 @asynccontextmanager

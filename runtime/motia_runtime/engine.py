@@ -25,6 +25,7 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
 from motia_runtime.ingress import IngressWorker
 from motia_runtime.isolation.pool import Pools
+from motia_runtime.manual import TaskWorker
 from motia_runtime.ordered import OrderedWorker
 from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
@@ -36,10 +37,11 @@ from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
 from motia_runtime.suspects import Suspects
 from motia_runtime.sweep import Sweeper
+from motia_runtime.tasks import Tasks
 from motia_runtime.ticks import CronWorker
 from motia_runtime.types import Types
 from motia_runtime.worker import Worker
-from motia_spec.model import ApiStep, CronStep, EventStep, Project
+from motia_spec.model import ApiStep, CronStep, EventStep, NoopStep, Project
 
 TOUCH = ACK_WAIT / 3  # seconds between signs of work on what is in hand
 
@@ -83,7 +85,11 @@ class Engine:
         if any(topic.external == "in" for topic in project.topics.values()):
             ingress = IngressWorker(project, self._runs)
             (self._elsewhere if role == "http" else self._workers).append(ingress)
+        self.tasks = Tasks(project, types, log, clock, self._commits, self._runs.records)
         for step in project.steps.values():
+            if isinstance(step, NoopStep) and step.opens_tasks:
+                manual = TaskWorker(step, self._runs, self._suspects, self.tasks)
+                (self._elsewhere if role == "http" else self._workers).append(manual)
             if step.name not in bound:
                 continue  # a noop
             plan = self._runs.plan(bound[step.name] if role == "http" else self._pools.place(bound[step.name]))

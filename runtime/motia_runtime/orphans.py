@@ -2,7 +2,7 @@
 
 Each engine keeps a note, `rt.=t.<engine>`, of which of its plans are still open, renewed while there are any. A note that is not renewed means that its
 engine is gone (or idle, and then all is done): `sweep` completes what it left behind. Plans are at `tx.=a.<engine>.<number>`; those of requests with an
-idempotency key at `tx.=i.<step>.<key>.<claim>`, where whoever takes the claim over looks for them.
+idempotency key at `tx.=i.<step>.<key>.<claim>`, where whoever takes the claim over looks for them; those that end a task at `tx.=h.<step>.<task>`.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ def note_subject(engine: str) -> str:
     return f"rt.=t.{encode(engine)}"
 
 
-def plans_of(engine: str) -> tuple[str, str]:
-    """Patterns of all plans of an engine that no input repeats, and of those of requests with a key, whichever engine's: doing them twice harms nobody."""
-    return f"tx.=a.{encode(engine)}.*", "tx.=i.>"
+def plans_of(engine: str) -> tuple[str, ...]:
+    """Patterns of all plans of an engine that no input repeats, and of those of requests with a key and of tasks, whichever engine's: doing them twice harms
+    nobody."""
+    return f"tx.=a.{encode(engine)}.*", "tx.=i.>", "tx.=h.>"
 
 
 class Orphans:
@@ -63,7 +64,7 @@ class Orphans:
 
     @asynccontextmanager
     async def place(self, subject: str | None = None) -> AsyncIterator[tuple[str, Callable[[int], None]]]:
-        """A subject for a plan, unless it has one (`tx.=i.`), and whom to tell its seq. The plan is done when the block ends, unless with
+        """A subject for a plan, unless it has one (`tx.=i.`, `tx.=h.`), and whom to tell its seq. The plan is done when the block ends, unless with
         `LogUnavailable` or cancelled: then nobody knows, and it stays open for who sweeps. Raises `LogUnavailable`."""
         if self._clock.time() - self._noted > RENEWED:
             await self._note()

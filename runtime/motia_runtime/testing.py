@@ -27,11 +27,13 @@ from motia_runtime.app import Version, load_version
 from motia_runtime.clock import VirtualClock
 from motia_runtime.deadletters import DeadLetter
 from motia_runtime.delayed import DelayedEmit, waiting
+from motia_runtime.http.tasks import Access
 from motia_runtime.memory import MemoryLog
 from motia_runtime.naming import event_subject, in_subject
 from motia_runtime.publish import publish
 from motia_runtime.records import RunRecord, TraceStore
 from motia_runtime.state import StateStore
+from motia_runtime.tasks import Task
 from motia_spec import compile_project
 
 __all__ = ["AppUnderTest", "TestAnswer", "run_app"]
@@ -131,6 +133,14 @@ class AppUnderTest:
     async def redrive(self, letter: DeadLetter) -> None:
         await self._version.engine.letters.redrive(letter)
 
+    async def tasks(self, step: str | None = None) -> list[Task]:
+        """Tasks of noop steps with `manual` that are open, the oldest first."""
+        return await self._version.engine.tasks.waiting(step=step, limit=1_000_000)
+
+    async def complete(self, step: str, id: str, data: Any, *, topic: str | None = None) -> Task:
+        """Take an answer to a task. Raises what `motia_runtime.tasks.Tasks.complete` raises."""
+        return await self._version.engine.tasks.complete(step, id, data, topic=topic, by="test")
+
     async def runs(self, trace_id: str) -> list[RunRecord]:
         """Every run attempt of a trace, ordered by start."""
         self._version.engine.records.flush()
@@ -146,7 +156,7 @@ async def run_app(
     project = compile_project(path, environ=environ).require()
     clock = VirtualClock(time.time() if start is None else start)
     log = MemoryLog(clock)
-    version = load_version(project, log, clock)
+    version = load_version(project, log, clock, tasks=Access(None))
     await version.engine.start()
     try:
         yield AppUnderTest(version, log, clock)

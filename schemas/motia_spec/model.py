@@ -214,10 +214,14 @@ class CronStep(Step, frozen=True, tag="cron", kw_only=True):
 
 
 class NoopStep(Step, frozen=True, tag="noop", kw_only=True):
-    """A person or an outside system. Drawn, never run (unless `manual`)."""
+    """A person or an outside system: drawn, never run. With `manual` each event of its topics is a task that waits for an answer."""
 
     subscribes: tuple[Subscription, ...] = ()
     manual: Manual | None = None
+
+    @property
+    def opens_tasks(self) -> bool:
+        return self.manual is not None and any(s.kind == "topic" for s in self.subscribes)
 
 
 AnyStep = ApiStep | EventStep | CronStep | NoopStep

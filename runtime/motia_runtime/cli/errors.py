@@ -62,6 +62,7 @@ KNOWN = {
     "motia_runtime.ports": ("Conflict", "LogUnavailable", "TooLarge"),
     "motia_runtime.standings": ("NotPausable",),
     "motia_runtime.supervise": ("WorkerEnded",),
+    "motia_runtime.tasks": ("NoTask", "TaskEnded", "WhichTopic"),
 }
 
 

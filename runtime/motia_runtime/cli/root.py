@@ -36,6 +36,7 @@ COMMANDS: dict[
         "state": "Read and write state.",
         "dlq": "List, redrive and purge dead letters.",
         "delayed": "List and cancel emits that wait for their time.",
+        "tasks": "List, show and complete tasks of noop steps.",
         "trace": "Show what happened, run by run.",
         "replay": "Publish stored events anew.",
         "cancel": "Cancel a trace, or an event for one step.",

@@ -19,6 +19,7 @@ from motia_runtime.http.limited import LimitedEndpoint
 from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
+from motia_runtime.http.tasks import TaskPath
 from motia_runtime.runner import Answer, ApiRunner
 from motia_spec.model import ApiStep, Project
 
@@ -43,7 +44,7 @@ class Application(Litestar):
     """A Litestar application that looks among the steps first. Everything else (pages, health, handlers passed to
     `build_app`, 404) is Litestar's own routing. Why not steps as well: `routes`."""
 
-    def __init__(self, steps: Routes[PathEndpoint], handlers: Sequence[Any]) -> None:
+    def __init__(self, steps: Routes[PathEndpoint | TaskPath], handlers: Sequence[Any]) -> None:
         super().__init__(
             list(handlers),
             openapi_config=None,
@@ -93,11 +94,13 @@ def build_app(
     handlers: Sequence[Any] = (),
     runners: Mapping[str, ApiRunner] | None = None,
     limiters: Mapping[str, Limiter] | None = None,
+    tasks: Mapping[str, TaskPath] | None = None,
 ) -> Application:
     """The application for `project`. `pages`: path to page, or to a function that makes it at each request. `handlers`: further Litestar
-    route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name."""
+    route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name. `tasks`: by path,
+    which no step's path goes before."""
     cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
-    routes: Routes[PathEndpoint] = Routes()
+    routes: Routes[PathEndpoint | TaskPath] = Routes()
     paths: dict[str, PathEndpoint] = {}
     for step in project.steps.values():
         if not isinstance(step, ApiStep):
@@ -113,6 +116,8 @@ def build_app(
         )
         for method in step.methods:
             path.add(method, endpoint)
+    for template, task_path in (tasks or {}).items():
+        routes.add(template, task_path)
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
     return Application(routes, [*system, *handlers])
 

@@ -19,7 +19,7 @@ from motia_runtime.nats.reads import patiently
 from motia_runtime.nats.streams import Config, Layout, desired
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.revisions import revisions
-from motia_spec.model import CronStep, EventStep, Project
+from motia_spec.model import CronStep, EventStep, NoopStep, Project
 
 FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
 DURATIONS = ("max_age", "duplicate_window", "subject_delete_marker_ttl")
@@ -46,7 +46,7 @@ class _Reply(msgspec.Struct):
 
 
 def durables(project: Project) -> set[str]:
-    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step, one for each kind of changes that a step runs on, and
+    """The consumers this spec needs, as STREAM.NAME: one of each event and cron step and of each noop step with tasks, one for each kind of changes that a step runs on, and
     one for what comes from outside. A step that changes its
     kind changes its stream."""
     layout = Layout(project.nats.prefix)
@@ -63,7 +63,7 @@ def durables(project: Project) -> set[str]:
     return outside | changes | {
         f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
         for step in project.steps.values()
-        if isinstance(step, EventStep | CronStep)
+        if isinstance(step, EventStep | CronStep) or (isinstance(step, NoopStep) and step.opens_tasks)
     }
 
 

@@ -8,7 +8,6 @@ from motia_spec.place import Place
 from motia_spec.rules.base import Checking
 
 _KEYS = {  # of a step: what does not happen
-    "manual": "the step is only drawn",
 }
 
 
