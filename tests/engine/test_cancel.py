@@ -113,6 +113,29 @@ def handler(data, ctx):
         assert await app.dead_letters() == []
 
 
+async def test_the_thread_of_a_plain_function_is_interrupted(make_app, tmp_path):
+    work = """
+import time
+from pathlib import Path
+
+def handler(data, ctx):
+    Path(data, "began").touch()
+    try:
+        while True:
+            time.sleep(0.01)
+    except BaseException as problem:
+        Path(data, "ended").write_text(type(problem).__name__)
+        raise
+"""
+    async with make(make_app, work=work) as app:
+        trace = await app.emit("ask", str(tmp_path))
+        await until((tmp_path / "began").exists)
+        await stop(app, trace)
+        await until(lambda: (tmp_path / "ended").exists() and (tmp_path / "ended").read_text() == "HandlerTimeout")
+        await app.settle()
+        assert await outcomes(app, trace) == [("Work", "cancelled")]
+
+
 async def test_others_go_on(make_app):
     async with make(make_app, line='asyncio.sleep(60 if data == "a" else 0)') as app:
         trace = await app.emit("ask", "a")
@@ -249,18 +272,46 @@ async def test_an_unknown_outcome_is_completed_before_it_is_dropped(make_app, mo
         assert await outcomes(app, trace) == [("Work", "recovered"), ("Next", "cancelled")]
 
 
-async def test_a_handler_that_will_not_stop_commits_nothing(make_app):
+async def test_an_early_commit_of_unknown_outcome_is_completed_too(make_app, monkeypatch):
     work = """
+async def handler(data, ctx):
+    await ctx.emit("next", "one")
+    await ctx.flush()
+    await ctx.emit("next", "two")
+"""
+    async with make(make_app, work=work) as app:
+        append = app._log.append
+        trace = ""
+        broken = []
+
+        async def lost(subject, data, **more):
+            if subject == "ev.next" and not broken:
+                broken.append(subject)
+                await stop(app, trace)
+                raise LogUnavailable("for the test")
+            return await append(subject, data, **more)
+
+        monkeypatch.setattr(app._log, "append", lambda *args, **more: asyncio.ensure_future(lost(*args, **more)))
+        trace = await app.emit("ask", "a")
+        await app.settle()
+        await app.advance(60)
+        assert broken
+        assert await app.events("next") == ["one"]
+        assert await outcomes(app, trace) == [("Work", "cancelled"), ("Next", "cancelled")]
+
+
+@pytest.mark.parametrize("effect", ["pass", 'await ctx.emit("next", data)'])
+async def test_a_handler_that_will_not_stop_commits_nothing(make_app, effect):
+    work = f"""
 import asyncio
 
 async def handler(data, ctx):
-    await ctx.state.free.set("work", data)
     try:
         await asyncio.sleep(60)
     except asyncio.CancelledError:
         pass
     await asyncio.sleep(0.02)
-    await ctx.emit("next", data)
+    {effect}
 """
     async with make(make_app, work=work) as app:
         trace = await app.emit("ask", "a")
@@ -269,7 +320,6 @@ async def handler(data, ctx):
         await stop(app, trace)
         await app.settle()
         assert await outcomes(app, trace) == [("Work", "cancelled")]
-        assert await app.state.get("free", "work") is None
         assert await app.events("next") == []
 
 
