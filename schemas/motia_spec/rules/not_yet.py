@@ -3,20 +3,14 @@
 from collections.abc import Iterator
 
 from motia_spec.diagnostics import Diagnostic, warning
-from motia_spec.model import EventStep, NoopStep
+from motia_spec.model import NoopStep
 from motia_spec.place import Place
 from motia_spec.rules.base import Checking
-
-_KEYS = {  # of a step: what does not happen
-}
 
 
 def check(checking: Checking) -> Iterator[Diagnostic]:
     for step in checking.project.steps.values():
         at = checking.step(step.name)
-        for key, effect in _KEYS.items():
-            if key in at and isinstance(step, EventStep | NoopStep):
-                yield _note(at.key_place(key), key, effect, at.at(key))
         if not isinstance(step, NoopStep) and step.handler.language == "node":
             place = step.handler.place if step.handler.explicit else step.place
             path = at.at("handler") if step.handler.explicit else at.path
