@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from motia_runtime.bind import Bound, BoundStep
+from motia_runtime.controls.cancelled import Cancelled
 from motia_runtime.controls.control import Arrival, Unreadable
 from motia_runtime.events import EventWorker
 from motia_runtime.ports import TooLarge
@@ -25,9 +26,12 @@ class TaskWorker(EventWorker):
         plan = runs.plan(BoundStep(as_event, Bound(nobody, _not_called, True, 2)))
         super().__init__(plan, as_event, runs, suspects)
         self._noop = step
+        self._cancelled = Cancelled(step.name, runs.cancels)
         self._tasks = tasks
 
     async def _process(self, arrival: Arrival) -> None:
+        if not await self._cancelled.admit(arrival):
+            return
         if arrival.came_by == DUE:
             await self._tasks.expire(self._noop, task_id(arrival.asked))
             arrival.delivery.ack()
