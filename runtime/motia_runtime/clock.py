@@ -31,6 +31,9 @@ class SystemClock:
         while (left := when - time.time()) > 0:  # noqa: ASYNC110  # waits for a time, not for somebody
             await asyncio.sleep(min(left, LONGEST))
 
+    async def pause(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
 
 class VirtualClock:
     """Stands still until `advance`. One event loop, one test.
@@ -57,6 +60,9 @@ class VirtualClock:
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         heapq.heappush(self._sleeping, (when, next(self._order), future))
         await future
+
+    async def pause(self, seconds: float) -> None:
+        await self.sleep_until(self._now + seconds)
 
     def next_due(self) -> float | None:
         """When the next sleeper wakes; None when nobody sleeps."""

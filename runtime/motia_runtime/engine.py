@@ -152,7 +152,7 @@ class Engine:
         clock, work = self._runs.services.clock, self._runs.work
         while True:
             await work.wait()  # an idle engine wakes nobody
-            await clock.sleep_until(clock.time() + TOUCH)
+            await clock.pause(TOUCH)
             for worker in self._workers:
                 worker.touch()
             if self._runs.services.log.connected():

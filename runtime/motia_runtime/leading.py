@@ -48,12 +48,12 @@ class Leadership:
                     return
             except LogUnavailable:
                 pass
-            await self._clock.sleep_until(self._clock.time() + ASKED)
+            await self._clock.pause(ASKED)
 
     async def keep(self) -> None:
         """Renew it until it is lost."""
         while True:
-            await self._clock.sleep_until(self._clock.time() + RENEWED)
+            await self._clock.pause(RENEWED)
             try:
                 if not await self._write(self._seq):
                     return

@@ -48,7 +48,7 @@ class OrderedWorker(EventWorker):
         ] = {}  # the first of each is at work, ready, or waits for its next attempt
         self._ready: deque[str] = deque()  # keys whose first may run
         self._keys: dict[Delivery, str] = {}
-        self._again: dict[Delivery, float] = {}  # at work and to be tried again then
+        self._again: dict[Delivery, float] = {}  # at work and to be tried again then (`Clock.steady`)
         self._sleeping: dict[str, asyncio.Task[None]] = {}  # by key
         runs.cancels.on_cancel.append(self._wake_cancelled)
 
@@ -88,16 +88,16 @@ class OrderedWorker(EventWorker):
     async def _gather(self) -> None:
         """Until everything that is not ended is in our hands."""
         clock, log = self.runs.services.clock, self.runs.services.log
-        began = clock.time()
+        began = clock.steady()
         while True:
-            await clock.sleep_until(clock.time() + LOOK)
+            await clock.pause(LOOK)
             try:
                 backlog = await log.backlog(durable(self.step.name))
             except LogUnavailable:
                 continue
             if self._gathered is None or backlog.in_flight <= len(self._gathered):
                 break
-            if clock.time() - began > STRANGER:
+            if clock.steady() - began > STRANGER:
                 _log.warning("%s: others hold events of it and keep no order", self.step.name)
                 break
         del self._sleeping[""]
@@ -195,10 +195,10 @@ class OrderedWorker(EventWorker):
                 raise
         except LogUnavailable as problem:
             _log.warning("%s: the broker did not take the outcome of a run (%s); trying again", self.step.name, problem)
-            self._again[delivery] = self.runs.services.clock.time() + OUTAGE_PAUSE
+            self._again[delivery] = self.runs.services.clock.steady() + OUTAGE_PAUSE
         except Exception:
             _log.exception("%s: the engine failed on record %s; trying again", self.step.name, delivery.record.seq)
-            self._again[delivery] = self.runs.services.clock.time() + OUTAGE_PAUSE
+            self._again[delivery] = self.runs.services.clock.steady() + OUTAGE_PAUSE
 
     async def _work(self, delivery: Delivery) -> None:
         await self._process(self._lines[self._keys[delivery]][0])
@@ -224,7 +224,8 @@ class OrderedWorker(EventWorker):
         self._fill()
 
     async def _wake(self, key: str, at: float) -> None:
-        await self.runs.services.clock.sleep_until(at)
+        clock = self.runs.services.clock
+        await clock.pause(at - clock.steady())
         del self._sleeping[key]
         self._ready.append(key)
         self._fill()
@@ -255,7 +256,8 @@ class OrderedWorker(EventWorker):
         asked = arrival.asked
         flushed = asked.flushed if flushed is None else flushed
         arrival.asked = msgspec.structs.replace(asked, attempt=attempt, flushed=flushed)
-        self._again[arrival.delivery] = at
+        clock = self.runs.services.clock
+        self._again[arrival.delivery] = clock.steady() + at - clock.time()
 
     @property
     def _attempts(self) -> int:

@@ -66,7 +66,7 @@ class Orphans:
     async def place(self, subject: str | None = None) -> AsyncIterator[tuple[str, Callable[[int], None]]]:
         """A subject for a plan, unless it has one (`tx.=i.`, `tx.=h.`), and whom to tell its seq. The plan is done when the block ends, unless with
         `LogUnavailable` or cancelled: then nobody knows, and it stays open for who sweeps. Raises `LogUnavailable`."""
-        if self._clock.time() - self._noted > RENEWED:
+        if self._clock.steady() - self._noted > RENEWED:
             await self._note()
         if subject is None:
             self._number += 1
@@ -103,7 +103,7 @@ class Orphans:
         async with self._noting:
             seqs = [seq for seq in self._open.values() if seq]
             note = Note(self._newest, min(seqs, default=0))
-            at = self._clock.time()
+            at = self._clock.steady()
             await self._log.append(note_subject(self._engine), _encode(note), ttl=KEPT)
             self._noted = at
 
@@ -112,7 +112,7 @@ class Orphans:
         try:
             while True:
                 idle = not self._open
-                await self._clock.sleep_until(self._clock.time() + RENEWED)
+                await self._clock.pause(RENEWED)
                 with contextlib.suppress(LogUnavailable):
                     await self._note()
                     if idle and not self._open:

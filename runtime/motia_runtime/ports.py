@@ -229,6 +229,7 @@ class Clock(Protocol):
     def time(self) -> float: ...  # seconds since the epoch
     def steady(self) -> float: ...  # seconds that only go on, also while the process is stopped or the machine sleeps
     async def sleep_until(self, when: float) -> None: ...
+    async def pause(self, seconds: float) -> None: ...  # for so long, also when the wall clock is set meanwhile
 
 
 class LogUnavailable(Exception):  # reads as the fact it states

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable
 from motia_runtime.delayed import ID
 from motia_runtime.ports import Clock, Log, Record
 
-PAGE = 1_000  # records read at a time
+PAGE = 1_000  # records read at a time, at most
+FIRST = 16  # records read at first, since mostly few are new
 SKEW = 5.0  # seconds that clocks of brokers may differ
 REMEMBERED = 240.0  # seconds for which the broker surely knows an id, unless it has been restarted
 KEPT = 60.0  # seconds without a question after which it is all forgotten
@@ -63,7 +64,8 @@ class Seen:
         """Read from before `before` back to `until` (a seq) or `since` (a time). Gives the newest seq found."""
         newest = 0
         reached_end = False
-        while page := await self._log.scan(self._pattern, limit=PAGE, before=before):
+        limit = FIRST
+        while page := await self._log.scan(self._pattern, limit=limit, before=before):
             newest = newest or page[0].seq
             for record in page:
                 if record.seq <= until:
@@ -74,9 +76,10 @@ class Seen:
                     self._bottom, self._floor = record.seq, record.time
                 if record.time < since:
                     return newest
-            reached_end = len(page) < PAGE
+            reached_end = len(page) < limit
             if reached_end:
                 break
+            limit = min(4 * limit, PAGE)
         if before is None or reached_end or not page:
             self._floor = float("-inf")  # there is nothing older
         return newest

@@ -6,8 +6,8 @@ alone, one by one, so that only the one that kills is found guilty and buried, a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 import msgspec
 
@@ -35,6 +35,53 @@ _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Mark).decode
 
 
+class Lane:
+    """Some side by side, or one alone. Who wants to be alone goes first and waits for those under way only: hundreds may wait behind it."""
+
+    def __init__(self) -> None:
+        self.under_way = 0
+        self._places = asyncio.Semaphore(BESIDE)
+        self._turn = asyncio.Lock()
+        self._wanting = 0  # to be alone
+        self._open = asyncio.Event()  # nobody wants to be alone
+        self._open.set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[None]:
+        async with self._places:
+            while self._wanting:
+                await self._open.wait()
+            with self._counted():
+                yield
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        self._wanting += 1
+        self._open.clear()
+        try:
+            async with self._turn:
+                await self._empty.wait()
+                with self._counted():
+                    yield
+        finally:
+            self._wanting -= 1
+            if not self._wanting:
+                self._open.set()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self.under_way += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self.under_way -= 1
+            if not self.under_way:
+                self._empty.set()
+
+
 class Suspects:
     """Shared by all steps of an engine."""
 
@@ -42,8 +89,7 @@ class Suspects:
         self._log = log
         self._me = new_id()
         self._clearing: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(BESIDE)
-        self._alone = asyncio.Lock()
+        self.lane = Lane()
 
     def suspected(self, delivery: Delivery) -> bool:
         return delivery.delivered >= SUSPECT_FROM
@@ -52,18 +98,9 @@ class Suspects:
     async def trial(self, step: EventStep, event_id: str) -> AsyncIterator[bool]:
         """A place to run it in, beside others of its like or alone. False: it is guilty. Raises `LogUnavailable`."""
         mark = await self._mark(step, event_id)
-        if mark is None or mark.by == self._me:
-            async with self._places:
-                yield await self.may_run(step, event_id, alone=False)
-            return
-        async with self._alone:
-            for _ in range(BESIDE):
-                await self._places.acquire()
-            try:
-                yield await self.may_run(step, event_id)
-            finally:
-                for _ in range(BESIDE):
-                    self._places.release()
+        alone = mark is not None and mark.by != self._me
+        async with self.lane.alone() if alone else self.lane.beside():
+            yield await self.may_run(step, event_id, alone=alone)
 
     async def may_run(self, step: EventStep, event_id: str, *, alone: bool = True) -> bool:
         """Write the mark and say yes, or no when the event has killed often enough: all attempts but the three before."""

@@ -20,6 +20,7 @@ from motia_runtime.ports import Clock, Log, LogUnavailable, Record
 EVERY = 15.0  # seconds between rounds, while there are plans
 HELD = 3 * LEASE  # seconds that a plan stays at least
 PAGE = 500
+TOGETHER = 32  # plans completed at once, which share what is read of the log
 
 _log = logging.getLogger("motia.engine")
 
@@ -66,7 +67,7 @@ class Sweeper:
             except LogUnavailable as problem:
                 _log.debug("plans are swept later: %s", problem)
             await self._commits.planned.wait()
-            await self._clock.sleep_until(self._clock.time() + EVERY)
+            await self._clock.pause(EVERY)
 
     async def round(self) -> bool:
         """False: there is nothing left to come back for."""
@@ -124,14 +125,23 @@ class Sweeper:
                 if before < since:
                     break
         done = 0
-        for record in reversed(left):
-            try:
-                done += await self._commits.finish(record)
-            except msgspec.DecodeError as problem:
-                _log.error("the plan %s can't be read and is left alone: %s", record.subject, problem)
+        left.reverse()
+        for start in range(0, len(left), TOGETHER):
+            outcomes = await asyncio.gather(*map(self._finish, left[start : start + TOGETHER]), return_exceptions=True)
+            for outcome in outcomes:
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                done += outcome
         if left:
             _log.warning(
                 "looked at %d plans since an engine that is gone was last heard of: %d are complete now, the others came to nothing",
                 len(left),
                 done,
             )
+
+    async def _finish(self, record: Record) -> bool:
+        try:
+            return await self._commits.finish(record)
+        except msgspec.DecodeError as problem:
+            _log.error("the plan %s can't be read and is left alone: %s", record.subject, problem)
+            return False

@@ -90,7 +90,7 @@ class CronWorker(Worker):
                     seq, done = await self._claim(due, seq)
                 except LogUnavailable as problem:
                     _log.warning("%s: the tick could not be stored (%s); trying again", self._step.name, problem)
-                    await clock.sleep_until(clock.time() + OUTAGE_PAUSE)
+                    await clock.pause(OUTAGE_PAUSE)
                     continue
             due = self._schedule.next_after(max(done, due))
 

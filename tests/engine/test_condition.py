@@ -227,9 +227,9 @@ async def test_one_that_may_kill_the_process_is_asked_alone_and_not_for_ever(mak
         suspects, verdicts = app._version.engine._suspects, []
         may_run = suspects.may_run
 
-        async def noted(step, event_id):
-            assert suspects.lane.locked()
-            verdicts.append(await may_run(step, event_id) and sys.modules["steps.checks"].asked[0] != 99)
+        async def noted(step, event_id, **how):
+            assert suspects.lane.under_way == 1
+            verdicts.append(await may_run(step, event_id, **how) and sys.modules["steps.checks"].asked[0] != 99)
             return verdicts[-1]
 
         monkeypatch.setattr(suspects, "may_run", noted)

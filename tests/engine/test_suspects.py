@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.suspects import Suspects
+from motia_runtime.suspects import BESIDE, Lane, Suspects
 from motia_spec.model import EventStep, Handler, Retry
 
 SPEC = """
@@ -80,3 +80,41 @@ async def test_those_that_stood_by_when_a_process_died_are_tried_alone_and_none_
             for a, b in (("1", "2"), ("2", "1"))
         )
         await second.stop()
+
+
+async def test_one_that_is_to_run_alone_waits_for_those_under_way_and_not_for_all_that_wait():
+    lane, began, go_on = Lane(), [], asyncio.Event()
+
+    async def beside(number: int) -> None:
+        async with lane.beside():
+            began.append(number)
+            await go_on.wait()
+
+    async def alone(name: str) -> None:
+        async with lane.alone():
+            assert lane.under_way == 1
+            began.append(name)
+            await asyncio.sleep(0)
+            assert began[-1] == name, "nobody begins meanwhile"
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        for number in range(5 * BESIDE):
+            group.create_task(beside(number))
+        await asyncio.sleep(0)
+        group.create_task(alone("a"))
+        group.create_task(alone("b"))
+        await asyncio.sleep(0)
+        go_on.set()
+    assert began[: BESIDE + 2] == [*range(BESIDE), "a", "b"]
+    assert sorted(began[BESIDE + 2 :]) == list(range(BESIDE, 5 * BESIDE))
+
+
+async def test_a_place_is_given_back_by_who_is_cancelled():
+    lane = Lane()
+    async with lane.beside():
+        waiting = asyncio.create_task(lane.alone().__aenter__())
+        await asyncio.sleep(0)
+        waiting.cancel()
+        await asyncio.wait([waiting])
+        async with asyncio.timeout(5), lane.beside():
+            assert lane.under_way == 2

@@ -18,9 +18,7 @@ from support.process import AppProcess, running_app, write_project
 from support.stored import records
 from support.waiting import wait_for
 
-DISK = (
-    640 << 20
-)  # bytes: the embedded server leaves 256 MiB of it to others, and reserves as much for the records of runs
+DISK = 544 << 20  # bytes: the embedded server leaves 256 MiB to others, and reserves as much for the records of runs
 EVENT = 256 << 10
 SPEC = """
 name: full
@@ -94,6 +92,7 @@ def filled_by_others(disk: Path, client: httpx.Client) -> list[int]:
     return accepted
 
 
+@pytest.mark.long
 def test_a_disk_filled_by_others_loses_nothing_and_a_restart_mends_it(disk: Path) -> None:
     folder = write_project(disk, SPEC, put="import os\n" + PUT)
     with calling(folder) as (_, client):
@@ -103,10 +102,6 @@ def test_a_disk_filled_by_others_loses_nothing_and_a_restart_mends_it(disk: Path
         _all_there(folder, [*accepted, 200])
 
 
-@pytest.mark.long
-@pytest.mark.xfail(
-    strict=True, reason="nats-server's store stays stuck until it is restarted, which the app does not do by itself"
-)
 def test_a_disk_filled_by_others_is_survived_without_a_restart(disk: Path) -> None:
     folder = write_project(disk, SPEC, put="import os\n" + PUT)
     with calling(folder) as (app, client):
@@ -122,6 +117,23 @@ def test_a_disk_filled_by_others_is_survived_without_a_restart(disk: Path) -> No
 
         wait_for(goes_on, f"nothing is accepted, though there is room again\n{app.output}", 60)
         _all_there(folder, accepted)
+
+
+def test_a_disk_that_is_too_small_is_named_with_what_it_takes(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "app", DISK // 2) as small:
+        if small is None:
+            pytest.skip("mounting a small file system takes root")
+        failing = AppProcess(write_project(small, SPEC, put="import os\n" + PUT), "start", (), {})
+        try:
+            assert failing.process.wait(30) == 1
+            said = failing.wait_for("error: ")
+        finally:
+            failing.stop()
+            assert failing.process.stdout is not None
+            failing.process.stdout.close()
+    assert "stream full_runs: it reserves 256 MiB" in said
+    assert f"the disk of {small / '.motia' / 'nats' / 'store'} has 27" in said
+    assert "Have 512 MiB free there, or set nats.url or NATS_URL" in said
 
 
 def _all_there(folder: Path, accepted: list[int]) -> None:

@@ -294,7 +294,7 @@ class Once:
         """While there are claims."""
         try:
             while self._held:
-                await self._clock.sleep_until(self._clock.time() + RENEWED)
+                await self._clock.pause(RENEWED)
                 await asyncio.gather(*(self._renew_one(held) for held in list(self._held.values())))
         finally:
             self._renewing = None

@@ -231,7 +231,7 @@ class Slots:
         self._settle(line)
 
     async def _sleep(self, seconds: float) -> None:
-        await self._clock.sleep_until(self._clock.time() + seconds)
+        await self._clock.pause(seconds)
 
     # -- records
 

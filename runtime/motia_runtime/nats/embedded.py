@@ -29,6 +29,7 @@ import msgspec
 from motia_runtime.nats import binary
 from motia_runtime.nats.connect import Settings
 from motia_runtime.nats.link import LOG
+from motia_runtime.nats.stuck import size_of, stuck
 
 if sys.platform != "win32":
     import fcntl
@@ -84,7 +85,7 @@ def find_running(root: Path) -> Running | None:
 
 
 class EmbeddedServer:
-    """See the module. Restarted with its data, on the same port, whenever it ends before `stop`."""
+    """See the module. Restarted with its data, on the same port, whenever it ends before `stop`, and when its disk was full and has room again."""
 
     def __init__(self, root: Path, *, port: int, durability: Literal["strict", "balanced", "fast"]) -> None:
         self.folder = folder(root)
@@ -98,6 +99,7 @@ class EmbeddedServer:
         self._pipe = -1
         self._process: asyncio.subprocess.Process | None = None
         self._watcher: asyncio.Task[None] | None = None
+        self._logged = 0  # bytes of its log that are of earlier starts
 
     @classmethod
     async def start(
@@ -175,6 +177,7 @@ class EmbeddedServer:
         _write_private(conf, self._config())
         command = [str(executable), "-c", str(conf)]
         environ = {**os.environ, "ZONEINFO": str(resources.files("tzdata") / "zoneinfo")}
+        self._logged = size_of(self.folder / "server.log")
         log = os.open(self.folder / "server.out", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:
             self._process = await self._spawn(command, environ, log)
@@ -275,7 +278,12 @@ class EmbeddedServer:
         while True:
             assert self._process is not None
             began = time.monotonic()
-            code = await self._process.wait()
+            mending = asyncio.create_task(self._mend())
+            try:
+                code = await self._process.wait()
+            finally:
+                mending.cancel()
+                await asyncio.wait([mending])
             wait = first if time.monotonic() - began > 10 else min(wait * 2, longest)
             LOG.warning("nats-server ended with code %s, starting it again", code)
             await asyncio.sleep(wait)
@@ -283,6 +291,14 @@ class EmbeddedServer:
                 await self._launch()
             except (StartFailed, binary.NoServer, OSError) as error:
                 LOG.error("%s", error)
+
+    async def _mend(self) -> None:
+        """End it when its store is stuck, so that it is started again."""
+        await stuck(self.folder / "server.log", self.store, self._logged)
+        LOG.warning(
+            "the disk of %s was full and has room again: ending nats-server, which takes nothing before", self.store
+        )
+        await self._kill()
 
     async def _kill(self) -> None:
         process = self._process

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Collection
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,16 @@ import msgspec
 from motia_runtime.naming import INGRESS, change_durable, durable
 from motia_runtime.nats.appends import NOT_LEADER, Fault
 from motia_runtime.nats.durables import NOT_FOUND, listed
+from motia_runtime.nats.embedded import SPARE
 from motia_runtime.nats.link import ELECTION, Link, problem
 from motia_runtime.nats.reads import patiently
-from motia_runtime.nats.streams import Config, Layout, desired
+from motia_runtime.nats.streams import RUN_BYTES, Config, Layout, desired
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.revisions import revisions
 from motia_spec.model import CronStep, EventStep, NoopStep, Project
 
 FIXED = ("storage", "retention", "persist_mode")  # the server can't change these in place
+NO_ROOM = (10023, 10047)  # insufficient resources; insufficient storage
 DURATIONS = ("max_age", "duplicate_window", "subject_delete_marker_ttl")
 
 
@@ -90,6 +93,8 @@ async def reconcile(
         )
     for difference, (subject, body) in todo:
         reply = await _api(link, subject, body)
+        if reply.error and reply.error.err_code in NO_ROOM:
+            raise ReconcileFailed(f"{difference}: {_no_room(body, store)}")
         if reply.error and reply.error.err_code not in NOT_FOUND:
             raise ReconcileFailed(f"{difference}: the server refuses: {reply.error.description}")
     if store is not None and any(difference.action == "create" for difference, _ in todo):
@@ -165,6 +170,19 @@ async def _ask(link: Link, subject: str, body: Config) -> _Reply:
     if reply.error is not None and reply.error.err_code in NOT_LEADER:
         raise LogUnavailable(f"the NATS cluster has no leader: {reply.error.description}")
     return reply
+
+
+def _no_room(config: Config, store: Path | None) -> str:
+    needs = f"it reserves {max(0, config.get('max_bytes', 0)) >> 20} MiB, and nats-server has less than that"
+    if store is None:
+        return (
+            f"{needs}: raise max_file_store of jetstream in the configuration of nats-server, or make room on its disk"
+        )
+    free = shutil.disk_usage(store).free >> 20
+    return (
+        f"{needs}: the disk of {store} has {free} MiB free, and {SPARE >> 20} MiB of a disk are left to others. "
+        f"Have {(SPARE + RUN_BYTES) >> 20} MiB free there, or set nats.url or NATS_URL to a nats-server elsewhere"
+    )
 
 
 def sync_tree(folder: Path) -> None:

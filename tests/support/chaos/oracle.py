@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Sequence
@@ -195,16 +196,20 @@ def _without_pad(record: Record) -> dict[str, Any]:
 
 
 def wait_quiet(url: str, folder: Path, seconds: float) -> float:
-    """Until no step has anything before it or in hand for `QUIET` seconds; gives how long that took. Gives up after `seconds`: what is still
-    under way then counts as lost."""
+    """Until no step has anything before it or in hand for `QUIET` seconds; gives how long that took. Gives up when for `seconds` there has not been
+    less of it than ever before: what is still under way then counts as lost."""
 
     async def use(log: NatsLog, project: Project) -> float:
         steps = [durable(step.name) for step in project.steps.values() if isinstance(step, EventStep)]
         began = time.monotonic()
         quiet_since: float | None = None
-        while (now := time.monotonic()) - began < seconds:
+        least, since = sys.maxsize, began
+        while (now := time.monotonic()) - since < seconds:
             backlogs = [await log.backlog(step) for step in steps]
-            if any(backlog.waiting or backlog.in_flight for backlog in backlogs):
+            left = sum(backlog.waiting + backlog.in_flight for backlog in backlogs)
+            if left < least:
+                least, since = left, now
+            if left:
                 quiet_since = None
             elif quiet_since is None:
                 quiet_since = now

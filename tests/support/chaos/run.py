@@ -51,7 +51,7 @@ class Settings:
     hurried: bool = False  # with shorter waits
     naive: Naive = ""  # the control run
     kinds: tuple[type[Fault], ...] = ALL
-    drain: float = 240.0  # seconds at most until all is quiet, after the last fault
+    drain: float = 60.0  # seconds without progress after which the rest counts as lost
 
 
 @dataclass
