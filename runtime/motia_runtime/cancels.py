@@ -119,8 +119,10 @@ class Cancels:
         await self._read()
 
     async def stop(self) -> None:
+        """Twice is harmless."""
         if self._unwatch is not None:
             self._unwatch()
+            self._unwatch = None
         if self._reading is not None:
             self._reading.cancel()
             await asyncio.wait([self._reading])

@@ -119,8 +119,8 @@ import time
 from pathlib import Path
 
 def handler(data, ctx):
-    Path(data, "began").touch()
     try:
+        Path(data, "began").touch()
         while True:
             time.sleep(0.01)
     except BaseException as problem:
