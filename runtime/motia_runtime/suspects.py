@@ -6,6 +6,7 @@ alone, one by one, so that only the one that kills is found guilty and buried, a
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -18,7 +19,7 @@ from motia_runtime.state import DELETED, value_of
 from motia_spec.model import EventStep
 
 SUSPECT_FROM = 3  # deliveries
-BESIDE = 32  # suspected events that run at once, while nobody has died of them
+BESIDE = 32  # suspected events of a step that run at once, while nobody has died of them
 MARK_KEPT = 86_400.0  # seconds
 AGAIN = 1.0  # seconds between tries to take a mark back
 
@@ -36,11 +37,12 @@ _decode = msgspec.json.Decoder(Mark).decode
 
 
 class Lane:
-    """Some side by side, or one alone. Who wants to be alone goes first and waits for those under way only: hundreds may wait behind it."""
+    """Some of each step side by side, or one alone. Who wants to be alone goes first and waits for those under way only: hundreds may wait behind it.
+    Each step has places of its own, so that none waits behind hundreds of another that is slow."""
 
     def __init__(self) -> None:
         self.under_way = 0
-        self._places = asyncio.Semaphore(BESIDE)
+        self._places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(BESIDE))
         self._turn = asyncio.Lock()
         self._wanting = 0  # to be alone
         self._open = asyncio.Event()  # nobody wants to be alone
@@ -49,8 +51,8 @@ class Lane:
         self._empty.set()
 
     @asynccontextmanager
-    async def beside(self) -> AsyncIterator[None]:
-        async with self._places:
+    async def beside(self, step: str) -> AsyncIterator[None]:
+        async with self._places[step]:
             while self._wanting:
                 await self._open.wait()
             with self._counted():
@@ -99,7 +101,7 @@ class Suspects:
         """A place to run it in, beside others of its like or alone. False: it is guilty. Raises `LogUnavailable`."""
         mark = await self._mark(step, event_id)
         alone = mark is not None and mark.by != self._me
-        async with self.lane.alone() if alone else self.lane.beside():
+        async with self.lane.alone() if alone else self.lane.beside(step.name):
             yield await self.may_run(step, event_id, alone=alone)
 
     async def may_run(self, step: EventStep, event_id: str, *, alone: bool = True) -> bool:

@@ -86,7 +86,7 @@ async def test_one_that_is_to_run_alone_waits_for_those_under_way_and_not_for_al
     lane, began, go_on = Lane(), [], asyncio.Event()
 
     async def beside(number: int) -> None:
-        async with lane.beside():
+        async with lane.beside("Work"):
             began.append(number)
             await go_on.wait()
 
@@ -111,10 +111,28 @@ async def test_one_that_is_to_run_alone_waits_for_those_under_way_and_not_for_al
 
 async def test_a_place_is_given_back_by_who_is_cancelled():
     lane = Lane()
-    async with lane.beside():
+    async with lane.beside("Work"):
         waiting = asyncio.create_task(lane.alone().__aenter__())
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.wait([waiting])
-        async with asyncio.timeout(5), lane.beside():
+        async with asyncio.timeout(5), lane.beside("Work"):
             assert lane.under_way == 2
+
+
+async def test_a_step_does_not_wait_behind_those_of_another():
+    lane, go_on, began = Lane(), asyncio.Event(), []
+
+    async def slow(number: int) -> None:
+        async with lane.beside("Slow"):
+            began.append(number)
+            await go_on.wait()
+
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        for number in range(2 * BESIDE):
+            group.create_task(slow(number))
+        await asyncio.sleep(0)
+        assert len(began) == BESIDE
+        async with lane.beside("Work"):
+            assert lane.under_way == BESIDE + 1
+        go_on.set()

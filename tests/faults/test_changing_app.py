@@ -13,7 +13,7 @@ from support.chaos.run import Settings, count, world
 from support.waiting import wait_for
 
 SETTINGS = Settings(seed=0, events=0, faults=0, seconds=0, hurried=True)
-EDITS = 8
+EDITS = 4
 
 # Version 2 has a step more, which keeps what it has seen
 NEWER = shop.SPEC.replace("turns: {}}", "turns: {}, audits: {}}").replace(
@@ -26,12 +26,12 @@ async def handler(data, ctx):
 
 
 def test_edits_in_mid_load_lose_and_double_nothing(tmp_path: Path) -> None:
-    sent = make_batches(6, 300, kinds=("plain", "flaky"))
+    sent = make_batches(6, 200, kinds=("plain", "flaky"))
     with world(tmp_path, instances=1, hurried=True, command="dev") as made:
         app = made.instances[0]
         handler = tmp_path / "app0" / "steps" / "book.py"
         good = handler.read_text()
-        load = Load(sent, [app.url], 10.0)
+        load = Load(sent, [app.url], 6.0)
         load.start()
         for edit in range(EDITS):
             before = app.log.read_text()

@@ -58,7 +58,10 @@ def only_503(orders: Orders) -> None:
     assert slowest < FEW, f"a client waited {slowest:.1f} s for its refusal"
 
 
-@pytest.mark.parametrize("pick", [follower, stream_leader, meta_leader])
+@pytest.mark.parametrize(
+    "pick",
+    [stream_leader, pytest.param(follower, marks=pytest.mark.long), pytest.param(meta_leader, marks=pytest.mark.long)],
+)
 def test_a_node_is_killed(cluster: Cluster, app: AppProcess, pick: Callable[[Cluster], Node]):
     cluster.wait_well()
     with ordering(lambda: [app.url]) as orders:
@@ -95,6 +98,7 @@ def test_two_of_three_are_killed(cluster: Cluster, app: AppProcess):
     check_ledger(app.url, orders.accepted)
 
 
+@pytest.mark.long
 def test_all_are_restarted_one_by_one(cluster: Cluster, app: AppProcess):
     cluster.wait_well()
     with ordering(lambda: [app.url]) as orders:
@@ -109,6 +113,7 @@ def test_all_are_restarted_one_by_one(cluster: Cluster, app: AppProcess):
     check_ledger(app.url, orders.accepted)
 
 
+@pytest.mark.long
 def test_an_app_starts_with_one_node_down_and_says_what_is_wrong_with_two(
     cluster: Cluster, app: AppProcess, tmp_path: Path
 ):

@@ -19,7 +19,7 @@ from support.stored import records
 from support.waiting import wait_for
 
 DISK = 544 << 20  # bytes: the embedded server leaves 256 MiB to others, and reserves as much for the records of runs
-EVENT = 256 << 10
+EVENT = 768 << 10
 SPEC = """
 name: full
 nats: {prefix: full}

@@ -16,7 +16,7 @@ from support.waiting import wait_for
 
 ANSWERED = 12.0  # seconds in which any request is answered: those for which an append is tried, and two of margin
 BACK = 3.0  # seconds until work goes on after a cut has healed
-DEAD = 75.0  # seconds until a connection that nobody resets is found dead: three pings of 20 s, and margin
+DEAD = 30.0  # seconds until a connection that nobody resets is found dead: two pings of 5 s, and margin
 SETTINGS = Settings(seed=0, events=0, faults=0, seconds=0, hurried=True)
 
 
