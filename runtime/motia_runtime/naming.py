@@ -29,7 +29,7 @@ INGRESS = (
 
 _PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _TOPIC = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*")
-_SUBJECT = re.compile(r"[A-Za-z0-9_=-]+(\.[A-Za-z0-9_=-]+)+")
+_SUBJECT = re.compile(r"[A-Za-z0-9_=-]+\.[A-Za-z0-9_=.-]*[A-Za-z0-9_=-]")  # and no empty level
 _PATTERN = re.compile(r"[A-Za-z0-9_=-]+(\.([A-Za-z0-9_=-]+|\*))*(\.>)?")
 _ESCAPED_TOKEN = re.compile(r"=([0-9A-F]{2})|([A-Za-z0-9_-])")
 
@@ -182,7 +182,7 @@ def _check_name(name: object, what: str, longest: int) -> str:
 
 def check_subject(subject: str) -> str:
     """A subject of the log, as the functions above make them. `ValueError` for anything else: a mistake of ours, not of a user."""
-    if not _SUBJECT.fullmatch(subject):
+    if not _SUBJECT.fullmatch(subject) or ".." in subject:
         raise ValueError(f"{subject[:80]!r} is no subject of the log: names are encoded first")
     return subject
 

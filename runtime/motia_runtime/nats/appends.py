@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from motia_runtime.nats.link import BUSY, CLOSED, LATE, LOST, TIMEOUT, Answer, Link, explain, problem
+from motia_runtime.nats.link import BUSY, CLOSED, LATE, LOST, OVERHEAD, TIMEOUT, Answer, Ask, Link, explain, problem
 from motia_runtime.nats.wire import decode_head
 from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
 
@@ -90,37 +90,39 @@ def refused(fault: Fault) -> Exception | None:
     return LogUnavailable(f"NATS refuses to store: {fault.description}")
 
 
-class Append:
+def append(
+    link: Link, future: asyncio.Future[int], stream: str, subject: str, data: bytes, head: dict[str, str] | None
+) -> None:
+    """Begin one; `future` gets the seq, or the problem. Raises `InvalidHeader`."""
+    now = future.get_loop().time()
+    until = now + link.patience(stream)
+    first = min(now + TIMEOUT, until)
+    link.put(Append(subject, data, head, first, len(data) + OVERHEAD, False, link, future, stream, until))
+
+
+class Append(Ask, eq=False):
     """See the module. Called back by the link."""
 
-    __slots__ = ("data", "deadline", "future", "head", "link", "own", "sent", "stream", "subject")
+    link: Link
+    future: asyncio.Future[int]
+    stream: str
+    until: float  # as `deadline`: how long it is tried
+    sent: int = 1
 
-    def __init__(
-        self,
-        link: Link,
-        future: asyncio.Future[int],
-        stream: str,
-        subject: str,
-        data: bytes,
-        head: dict[str, str] | None,
-    ) -> None:
-        self.link = link
-        self.future = future
-        self.stream = stream
-        self.subject = subject
-        self.data = data
-        self.head = head
-        self.own = head is not None and (MSG_ID in head or WRITE in head)
-        self.sent = 0
-        self.deadline = future.get_loop().time() + link.patience(stream)
+    @property
+    def _own(self) -> bool:
+        """Whether we would know it again."""
+        return self.head is not None and (MSG_ID in self.head or WRITE in self.head)
 
     def send(self) -> None:
+        """Send it again."""
         if not self.future.done():
             self.sent += 1
-            left = self.deadline - self.future.get_loop().time()
-            self.link.ask(self.subject, self.data, self, head=self.head, timeout=min(TIMEOUT, max(left, PAUSE)))
+            now = self.future.get_loop().time()
+            self.deadline = min(now + TIMEOUT, max(self.until, now + PAUSE))
+            self.link.put(self)
 
-    def __call__(self, status: int, head: dict[str, str], data: bytes) -> None:
+    def answer(self, status: int, head: dict[str, str], data: bytes) -> None:
         future = self.future
         if future.done():
             return
@@ -141,7 +143,7 @@ class Append:
                 future.set_exception(refusal)
             else:
                 self._again(ack.error.description)
-        elif status in (BUSY, CLOSED) or (status in (LOST, LATE) and not self.own):
+        elif status in (BUSY, CLOSED) or (status in (LOST, LATE) and not self._own):
             if status == LATE:
                 self.link.fell_mute(self.stream)
             future.set_exception(problem(status))
@@ -152,7 +154,7 @@ class Append:
 
     def _again(self, why: str, pause: float = PAUSE) -> None:
         loop = self.future.get_loop()
-        if loop.time() + max(pause, PAUSE) > self.deadline:
+        if loop.time() + max(pause, PAUSE) > self.until:
             if self.link.up:
                 self.link.fell_mute(self.stream)
             self.future.set_exception(LogUnavailable(why))

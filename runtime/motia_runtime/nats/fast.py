@@ -120,18 +120,25 @@ class FastLink(Link):
         client._ps = Parser(client, self._receivers)  # type: ignore[assignment]  # the same two methods
 
     def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None:
+        size = len(data)
         if head:
             block = encode_head(head)
-            line = f"HPUB {subject} {reply} {len(block)} {len(block) + len(data)}\r\n".encode()
-            self._write(line, block, data, b"\r\n")
+            line = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode() + block
         else:
-            self._write(f"PUB {subject} {reply} {len(data)}\r\n".encode(), data, b"\r\n")
+            line = f"PUB {subject} {reply} {size}\r\n".encode()
+        out = self._out
+        if not out:
+            self._loop.call_soon(self._flush)
+        out.append(line)
+        out.append(data)
+        out.append(b"\r\n")
+        self._out_size += len(line) + size
 
-    def _write(self, *pieces: bytes) -> None:
+    def _write(self, line: bytes) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out += pieces
-        self._out_size += sum(map(len, pieces))
+        self._out.append(line)
+        self._out_size += len(line)
 
     def _flush(self) -> None:
         out, self._out, self._out_size = self._out, [], 0

@@ -14,6 +14,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 
+import msgspec
 from nats.aio.client import Client
 
 from motia_runtime.nats.wire import NO_HEAD, Head, encode_head
@@ -27,6 +28,7 @@ ELECTION = 15.0  # seconds that an app's start waits for leaders, which a cluste
 MUTE_PATIENCE = 1.0  # seconds that writes to a stream are tried which did not answer the one before
 SWEEP = 0.25  # seconds between looks at what is overdue
 MAX_UNANSWERED = 64 << 20  # bytes sent, or waiting to be sent, and not answered
+OVERHEAD = 128  # bytes that a request counts for beside its data
 MAX_WRITES = 16 << 20  # bytes the socket has not taken; more of what nobody waits for is dropped
 REVIVE = (0.2, 5.0)  # seconds between attempts after the broker has turned us away, first and longest
 
@@ -40,21 +42,27 @@ Answer = Callable[[int, dict[str, str], bytes], object]  # status, headers, data
 Receive = Callable[[str, str, int, dict[str, str], bytes], None]  # subject, reply, status, headers, data
 
 
-class Ask:
-    """A request under way."""
+class Ask(msgspec.Struct, eq=False):
+    """A request under way. Its `answer` is called as an `Answer` is. Each kind is made for each request, so it holds what it needs and nothing else."""
 
-    __slots__ = ("answer", "data", "deadline", "head", "many", "size", "subject")
+    subject: str
+    data: bytes
+    head: Head | None
+    deadline: float  # by the loop's time
+    size: int  # bytes that count as unanswered
+    many: bool  # whether it is answered more than once
 
-    def __init__(
-        self, subject: str, data: bytes, head: Head | None, answer: Answer, deadline: float, many: bool, size: int
-    ) -> None:
-        self.subject = subject
-        self.data = data
-        self.head = head
-        self.answer = answer
-        self.deadline = deadline
-        self.many = many
-        self.size = size
+    def answer(self, status: int, head: dict[str, str], data: bytes) -> object:
+        raise NotImplementedError
+
+
+class Question(Ask, eq=False):
+    """A request whose answer is a function's to take."""
+
+    call: Answer
+
+    def answer(self, status: int, head: dict[str, str], data: bytes) -> object:
+        return self.call(status, head, data)
 
 
 class Link(ABC):
@@ -63,6 +71,7 @@ class Link(ABC):
     def __init__(self) -> None:
         self.inbox = f"_INBOX.{secrets.token_hex(11)}"
         self.up = False
+        self.max_payload = 1 << 20  # bytes, as the broker says
         self.on_up: list[Callable[[], None]] = []  # called after every reconnect, subscriptions in place
         self.on_sweep: list[Callable[[float], None]] = []  # called now and then with the loop's time
         self._client: Client | None = None
@@ -164,6 +173,7 @@ class Link(ABC):
 
     def _came_up(self, *, new_client: bool) -> None:
         self.up = True
+        self.max_payload = self.client.max_payload
         self._mute.clear()
         self._relisten(new_client=new_client)
         waiting, self._waiting = self._waiting, []
@@ -210,19 +220,21 @@ class Link(ABC):
     ) -> None:
         """Request; `answer` is called once, or with `many` until it returns true or gets a negative status. Raises
         nothing but `InvalidHeader`."""
-        size = len(data) + 128
-        ask = Ask(subject, data, head, answer, self._loop.time() + timeout, many, size)
+        self.put(Question(subject, data, head, self._loop.time() + timeout, len(data) + OVERHEAD, many, answer))
+
+    def put(self, ask: Ask) -> None:
+        """As `ask`."""
         if self._closing:
-            self._loop.call_soon(answer, CLOSED, NO_HEAD, b"")
+            self._loop.call_soon(ask.answer, CLOSED, NO_HEAD, b"")
         elif self._unanswered > MAX_UNANSWERED:
-            self._loop.call_soon(answer, BUSY, NO_HEAD, b"")
+            self._loop.call_soon(ask.answer, BUSY, NO_HEAD, b"")
         elif self.up:
             self._start(ask)
-            self._unanswered += size
+            self._unanswered += ask.size
         else:
-            if head:
-                encode_head(head)  # a bad one is refused now, not when the connection is back
-            self._unanswered += size
+            if ask.head:
+                encode_head(ask.head)  # a bad one is refused now, not when the connection is back
+            self._unanswered += ask.size
             self._waiting.append(ask)
             self._arm()
 
@@ -231,7 +243,8 @@ class Link(ABC):
         token = str(self._token)
         self._send(ask.subject, self._replies + token, ask.head, ask.data)
         self._asks[token] = ask
-        self._arm()
+        if self._sweeper is None:
+            self._arm()
 
     # -- streams that take nothing: their cluster has lost its majority, or elects a leader --
 
@@ -277,7 +290,7 @@ class Link(ABC):
 
         self._token += 1
         token = str(self._token)
-        ask = Ask("", b"", None, answer, self._loop.time() + timeout, False, 0)
+        ask = Question("", b"", None, self._loop.time() + timeout, 0, False, answer)
         if not self.up:
             raise problem(CLOSED if self._closing else LOST)
         self._asks[token] = ask

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from motia_runtime.nats.appends import MARKER, own_head, own_id
 from motia_runtime.nats.durables import GROUP
 from motia_runtime.nats.link import LOG, Link
@@ -25,17 +27,14 @@ UNPINNED = 5.0  # seconds a request waits that the broker has chosen nobody for:
 LARGEST = 4096  # records asked for at once
 
 
-class NatsDelivery:
+class NatsDelivery(msgspec.Struct, eq=False):
     """`ports.Delivery`. Its record is the engine's to keep; ending it only queues a few bytes."""
 
-    __slots__ = ("_ended", "_link", "_reply", "delivered", "record")
-
-    def __init__(self, link: Link, reply: str, record: Record, delivered: int) -> None:
-        self.record = record
-        self.delivered = delivered
-        self._link = link
-        self._reply = reply
-        self._ended = False
+    _link: Link
+    _reply: str
+    record: Record
+    delivered: int
+    _ended: bool = False
 
     def _end(self, word: bytes) -> None:
         if not self._ended:

@@ -44,6 +44,7 @@ class Layout:
         self._streams |= {part: f"KV_{prefix}_{name}" for part, name in BUCKETS.items()}
         self._wire = {part: f"{prefix}.{part}." for part in PARTS}
         self._wire |= {part: f"$KV.{prefix}_{name}." for part, name in BUCKETS.items()}
+        self._places = {part: (stream, self._wire[part]) for part, stream in self._streams.items()}
         self._back = {wire: f"{part}." for part, wire in self._wire.items()}
 
     def stream(self, part: str) -> str:
@@ -55,7 +56,10 @@ class Layout:
     def wire(self, subject: str) -> tuple[str, str]:
         """(stream, subject in NATS)."""
         part, _, rest = subject.partition(".")
-        return self.stream(part), self._wire[part] + rest
+        place = self._places.get(part)
+        if place is None:
+            return self.stream(part), ""  # raises
+        return place[0], place[1] + rest
 
     def back(self, wire: str) -> str:
         """The subject in the log of a subject in NATS."""
