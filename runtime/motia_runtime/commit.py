@@ -25,7 +25,7 @@ import msgspec
 
 from motia_runtime.delayed import ID, is_past, note, own_slot
 from motia_runtime.orphans import Orphans
-from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, encode_plan, read_plan
+from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, Write, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED
@@ -34,39 +34,22 @@ LEASE = 30.0  # seconds without a sign of life to the broker after which an inpu
 KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
 
 
-class Claim:
+class Claim(msgspec.Struct, eq=False):
     """Where a run stands with its commits, over all tries in this process."""
 
-    __slots__ = (
-        "cancelled",
-        "committing",
-        "flushed",
-        "flushing",
-        "last",
-        "mark",
-        "members",
-        "overtaken",
-        "run_id",
-        "since",
-        "stored",
-        "subject",
-        "until",
-    )
-
-    def __init__(self, run_id: str, subject: str | None, since: float | None, flushed: int = 0) -> None:
-        self.run_id = run_id
-        self.subject = subject  # of its plan; None: a run without an input, whose plans are found by `sweep`
-        self.since = since  # when its input came (`Clock.steady`), None without one
-        self.last = 0  # seq of its newest plan, which came to nothing
-        self.flushed = flushed  # early commits that are true, whatever this try does
-        self.flushing = 0  # early commits of this try
-        self.until: float | None = None  # end of a lease of its own (`Clock.steady`)
-        self.mark: Callable[[], Mark] | None = None  # to become true with the effects
-        self.overtaken = False  # the plan of another try is the one that counts
-        self.members: list[Claim] | None = None  # of a run of many inputs: all of their claims, its own the first
-        self.stored = False  # its plan may be where the members' are looked for, though nothing came of it
-        self.committing = False  # too late to be cancelled, for the moment
-        self.cancelled = False  # nothing more is committed (`cancels`)
+    run_id: str
+    subject: str | None  # of its plan; None: a run without an input, whose plans are found by `sweep`
+    since: float | None  # when its input came (`Clock.steady`), None without one
+    flushed: int = 0  # early commits that are true, whatever this try does
+    last: int = 0  # seq of its newest plan, which came to nothing
+    flushing: int = 0  # early commits of this try
+    until: float | None = None  # end of a lease of its own (`Clock.steady`)
+    mark: Callable[[], Mark] | None = None  # to become true with the effects
+    overtaken: bool = False  # the plan of another try is the one that counts
+    members: list[Claim] | None = None  # of a run of many inputs: all of their claims, its own the first
+    stored: bool = False  # its plan may be where the members' are looked for, though nothing came of it
+    committing: bool = False  # too late to be cancelled, for the moment
+    cancelled: bool = False  # nothing more is committed (`cancels`)
 
 
 class Commits:
@@ -77,7 +60,8 @@ class Commits:
         self._clock = clock
         self._orphans = orphans
         self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
-        self._writing: dict[str, asyncio.Event] = {}  # keys that a commit of this process is about to write
+        # keys that a commit of this process is about to write, with an event for those who wait for that, if any does
+        self._writing: dict[str, asyncio.Event | None] = {}
         self._renewed = self._clock.steady()
         self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
         self._emitted: dict[str, Seen] = {}  # by subject
@@ -123,35 +107,41 @@ class Commits:
         which take whatever is there. False: another try of the run was first, its plan has been completed, and nothing of this one counts.
         Raises `Conflict` when a key that was read has been written since: nothing has happened then. `LogUnavailable` when it is not known
         whether they are true, `LeaseLost` among them."""
-        if not effects.writes:
-            return await self._commit(claim, part, effects, blind)
-        keys = [write.subject for write in effects.writes]
-        while (other := next((self._writing[key] for key in keys if key in self._writing), None)) is not None:
+        writes, writing = effects.writes, self._writing
+        while (other := self._other(writes)) is not None:
             await other.wait()  # it would only conflict
-        for number, write in enumerate(effects.writes):
+        for number, write in enumerate(writes):
             revision, over = self.known(write.subject)
             if revision > write.expect:
                 if number not in blind:
                     self._known.pop(write.subject, None)  # it may have expired since it was seen here
                     raise Conflict(f"{write.subject} has been written since it was read")
                 write.expect, write.over = revision, over
-        written = asyncio.Event()
-        self._writing.update(dict.fromkeys(keys, written))
+        for write in writes:
+            writing[write.subject] = None
         try:
-            return await self._commit(claim, part, effects, blind)
+            if claim.members is not None and len(claim.members) > 1 and not part:
+                return await self._make_true_together(claim, claim.members, effects, blind)
+            own = f"{claim.subject}.{part}" if part and claim.subject else claim.subject
+            if own is not None and claim.since is not None:
+                return await self._make_true(claim, own, part, effects, blind, None)
+            async with self._orphans.place(own) as (subject, seen):  # no input will ask for this plan
+                return await self._make_true(claim, subject, part, effects, blind, seen)
         finally:
-            for key in keys:
-                del self._writing[key]
-            written.set()
+            for write in writes:
+                if (waited := writing.pop(write.subject)) is not None:
+                    waited.set()
 
-    async def _commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
-        if claim.members is not None and len(claim.members) > 1 and not part:
-            return await self._make_true_together(claim, claim.members, effects, blind)
-        own = f"{claim.subject}.{part}" if part and claim.subject else claim.subject
-        if own is not None and claim.since is not None:
-            return await self._make_true(claim, own, part, effects, blind, None)
-        async with self._orphans.place(own) as (subject, seen):  # no input will ask for this plan
-            return await self._make_true(claim, subject, part, effects, blind, seen)
+    def _other(self, writes: list[Write]) -> asyncio.Event | None:
+        """Set when another commit is done with one of these keys; None when none has to do with them."""
+        writing = self._writing
+        for write in writes:
+            if write.subject in writing:
+                event = writing[write.subject]
+                if event is None:
+                    event = writing[write.subject] = asyncio.Event()
+                return event
+        return None
 
     async def _make_true(
         self,
@@ -347,6 +337,11 @@ class Commits:
 
     async def _emit(self, planned: Planned, numbers: Sequence[int], cancels: Sequence[str]) -> None:
         append, headers = self._log.append, {"traceparent": planned.trace}
+        if len(planned.emits) == len(numbers) == 1 and not cancels:  # as below, for what most runs emit
+            emit = planned.emits[0]
+            if emit.at is None and emit.slot is None and not emit.headers:
+                await append(emit.subject, emit.data, headers=headers, id=f"{planned.id}:e0")
+                return
         keyed = [(slot, f"{planned.id}:c") for slot in cancels]
         keyed += [(slot, f"{planned.id}:e{n}") for n in numbers if (slot := planned.emits[n].slot) is not None]
         if keyed:

@@ -6,6 +6,7 @@ nothing ever is when the handler fails.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Any
 
 import msgspec
@@ -44,6 +45,7 @@ class Outlet(msgspec.Struct, frozen=True):
 
 
 class _Write(msgspec.Struct):
+    subject: str
     data: bytes | None  # None deletes
     ttl: float | None
 
@@ -57,42 +59,21 @@ class _Emit(msgspec.Struct):
     slot: str | None = None  # with a key: where it waits
 
 
-class Unit:
-    __slots__ = (
-        "_cancels",
-        "_claim",
-        "_emits",
-        "_marks",
-        "_outlets",
-        "_reads",
-        "_services",
-        "_writes",
-        "emitted",
-        "more",
-        "span_id",
-        "streams",
-        "trace_id",
-        "written",
-    )
-
-    def __init__(
-        self, services: Services, outlets: dict[str, Outlet], claim: Claim, trace_id: str, span_id: str
-    ) -> None:
-        self._services = services
-        self._outlets = outlets
-        self._claim = claim
-        claim.flushing = 0
-        self.trace_id = trace_id
-        self.span_id = span_id
-        self.streams = services.streams
-        self._writes: dict[tuple[str, str], _Write] = {}
-        self._reads: dict[tuple[str, str], Value] = {}
-        self._emits: list[_Emit] = []
-        self._cancels: dict[str, None] = {}  # slots
-        self._marks: list[Mark] = []
-        self.emitted: list[EmitInfo] = []  # for the run's record
-        self.written: list[StateInfo] = []
-        self.more = 0
+class Unit(msgspec.Struct, eq=False):
+    _services: Services
+    _outlets: dict[str, Outlet]
+    _claim: Claim
+    trace_id: str
+    span_id: str
+    streams: StreamStore
+    _writes: dict[tuple[str, str], _Write] = {}
+    _reads: dict[tuple[str, str], Value] = {}
+    _emits: list[_Emit] = []
+    _cancels: dict[str, None] = {}  # slots
+    _marks: list[Mark] = []
+    emitted: list[EmitInfo] = []  # for the run's record
+    written: list[StateInfo] = []
+    more: int = 0
 
     # -- building
 
@@ -135,7 +116,7 @@ class Unit:
         self._emits = [emit for emit in self._emits if emit.slot != slot]
 
     def set(self, group: str, key: str, value: Any, ttl: float | None) -> None:
-        subject_of(group, key)
+        subject = subject_of(group, key)
         if ttl is not None and not ttl >= 1:
             raise ValueError(f"state {group}/{key}: a ttl is at least 1 second, not {ttl}")
         data = self._services.state.codec(group).encode(value)
@@ -143,12 +124,12 @@ class Unit:
             raise TooLarge(
                 f"state {group}/{key} has {len(data):,} bytes of JSON; at most {self._services.log.max_size - HEADROOM:,} fit"
             )
-        self._write(group, key, _Write(data, ttl if ttl is not None else self._services.state.ttl(group)))
+        self._write(group, key, _Write(subject, data, ttl if ttl is not None else self._services.state.ttl(group)))
 
     async def delete(self, group: str, key: str) -> bool:
         there = await self._data(group, key) is not None
         if there:
-            self._write(group, key, _Write(None, None))
+            self._write(group, key, _Write(subject_of(group, key), None, None))
         return there
 
     def mark(self, mark: Mark) -> None:
@@ -207,32 +188,29 @@ class Unit:
             raise RunCancelled
         self._forget()
 
-    async def commit(self) -> bool:
+    def commit(self) -> Awaitable[bool]:
         """Make the effects true. False: another try of the run had done so with its own, and these count for nothing. Raises `Conflict` when a key
         that was read has been written since (nothing is committed then, unless by `flush`), `LogUnavailable` when it is not known whether they are."""
-        return await self._commit("")
+        return self._commit("")
 
     async def _commit(self, part: str) -> bool:
         """A cancel comes before this or after it."""
         claim = self._claim
         if claim.cancelled:
             raise RunCancelled
-        claim.committing = True
-        try:
-            return await self._make_true(part)
-        finally:
-            claim.committing = False
-
-    async def _make_true(self, part: str) -> bool:
         emits, writes = self._emits, self._writes
         if not emits and not writes and not self._marks and not self._cancels:
             return True
-        if self._claim.subject is None and len(emits) + len(writes) == 1 and not self._marks and not self._slots():
-            done = await self._commit_one()
-        else:
-            done = False
-        if not done and not await self._commit_planned(part):
-            return False
+        claim.committing = True
+        try:
+            if claim.subject is None and len(emits) + len(writes) == 1 and not self._marks and not self._slots():
+                done = await self._commit_one()
+            else:
+                done = False
+            if not done and not await self._commit_planned(part):
+                return False
+        finally:
+            claim.committing = False
         for (group, key), write in writes.items():
             self._note(self.written, StateInfo("delete" if write.data is None else "set", group, key))
         for emit in emits:
@@ -248,9 +226,9 @@ class Unit:
             self._settle(emit)
             slot = None if emit.at is None else own_slot(emit.subject, once)
             await services.log.append(emit.subject, emit.data, headers=trace, id=once, at=emit.at, slot=slot)
-        for (group, key), write in self._writes.items():
-            subject = subject_of(group, key)
-            read = self._reads.get((group, key))
+        for at, write in self._writes.items():
+            subject = write.subject
+            read = self._reads.get(at)
             revision = services.commits.known(subject)[0] if read is None else read.revision
             if revision or write.data is None:
                 return False
@@ -263,15 +241,15 @@ class Unit:
             services.commits.saw(subject, seq, once)
         return True
 
-    async def _commit_planned(self, part: str) -> bool:
+    def _commit_planned(self, part: str) -> Awaitable[bool]:
         commits = self._services.commits
         claim = self._claim
         marks = self._marks if part or claim.mark is None else [*self._marks, claim.mark()]
         effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], marks)
         blind: list[int] = []
-        for (group, key), write in self._writes.items():
-            subject = subject_of(group, key)
-            read = self._reads.get((group, key))
+        for at, write in self._writes.items():
+            subject = write.subject
+            read = self._reads.get(at)
             if read is None:
                 blind.append(len(effects.writes))
                 revision, over = commits.known(subject)
@@ -282,7 +260,7 @@ class Unit:
             self._settle(emit)
             effects.emits.append(Emitted(emit.subject, emit.data, emit.at, None, emit.slot))
         effects.cancels.extend(self._cancels)
-        return await commits.commit(self._claim, part, effects, blind)
+        return commits.commit(self._claim, part, effects, blind)
 
     def _slots(self) -> bool:
         """Whether a key is used, which takes more than one write."""

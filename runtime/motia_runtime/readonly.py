@@ -13,10 +13,7 @@ from motia_runtime.streams import StreamStore
 class ReadOnlyUnit(Unit):
     """Takes the place of the attempt's unit. Raises `ReadOnly`."""
 
-    __slots__ = ()
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
+    def __post_init__(self) -> None:
         self.streams = _ReadOnlyStreams(self.streams)
 
     def emit(self, topic: str, data: Any, delay: float | None, at: float | None, key: str | None = None) -> NoReturn:

@@ -41,67 +41,32 @@ class Plan(msgspec.Struct, frozen=True):
     emits: dict[str, Outlet]  # by topic
 
 
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One try of a run: what is behind its context. Lives from `Runs.begin` until its record is written, a moment after `Runs.end`.
 
     Most of it is made when somebody asks: a step that only answers has no effects and logs nothing, and costs accordingly."""
 
-    __slots__ = (
-        "_asked",
-        "_claim",
-        "_logger",
-        "_services",
-        "_span_id",
-        "_unit",
-        "conflicts",
-        "duration",
-        "error",
-        "events",
-        "number",
-        "outcome",
-        "parent_id",
-        "plan",
-        "queued",
-        "replay_of",
-        "secrets",
-        "start",
-        "status",
-        "trace_id",
-    )
-
-    duration: float
-    outcome: str
-    error: ErrorInfo | None
-    status: int | None
-
-    def __init__(
-        self,
-        services: Services,
-        secrets: Secrets,
-        plan: Plan,
-        trace: TraceContext,
-        asked: Trigger | Request,
-        claim: Claim | None,
-        number: int,
-        queued: float,
-    ) -> None:
-        self._services = services
-        # of a request only this much, so that a record that waits to be written keeps no body in memory
-        self._asked = asked if type(asked) is Trigger else (asked.method, asked.path)
-        self._claim = claim
-        self._unit: Unit | None = None
-        self._logger: RunLogger | None = None
-        self._span_id: str | None = None
-        self.secrets = secrets
-        self.plan = plan
-        self.trace_id = trace.trace_id
-        self.parent_id = trace.parent_id
-        self.replay_of = trace.replay_of
-        self.number = number
-        self.queued = queued
-        self.conflicts = 0
-        self.events: list[str] = []  # of a batch
-        self.start = time.perf_counter()
+    _services: Services
+    secrets: Secrets
+    plan: Plan
+    trace_id: str
+    parent_id: str
+    replay_of: str
+    # of a request only method and path, so that a record that waits to be written keeps no body in memory
+    _asked: Trigger | tuple[str, str]
+    _claim: Claim | None
+    number: int
+    queued: float
+    start: float
+    conflicts: int = 0
+    events: list[str] = []  # of a batch
+    duration: float = 0.0
+    outcome: str = ""
+    error: ErrorInfo | None = None
+    status: int | None = None
+    _unit: Unit | None = None
+    _logger: RunLogger | None = None
+    _span_id: str | None = None
 
     @property
     def step(self) -> str:
@@ -146,12 +111,17 @@ class Attempt:
     @property
     def unit(self) -> Unit:
         if self._unit is None:
-            self._unit = Unit(self._services, self.plan.emits, self.claim, self.trace_id, self.span_id)
+            self._unit = self._new_unit(Unit)
         return self._unit
 
     def only_look(self) -> None:
         """Have its context refuse all effects, before anybody uses it."""
-        self._unit = ReadOnlyUnit(self._services, self.plan.emits, self.claim, self.trace_id, self.span_id)
+        self._unit = self._new_unit(ReadOnlyUnit)
+
+    def _new_unit(self, kind: type[Unit]) -> Unit:
+        claim, services = self.claim, self._services
+        claim.flushing = 0
+        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id, services.streams)
 
     @property
     def has_effects(self) -> bool:
@@ -160,6 +130,11 @@ class Attempt:
     async def commit(self) -> bool:
         """Make the effects true, as `Unit.commit`."""
         return self._unit is None or await self._unit.commit()
+
+    @property
+    def effects(self) -> Unit | None:
+        """None when there are none."""
+        return self._unit
 
     def record(self, epoch: float) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
@@ -236,7 +211,20 @@ class Runs:
         queued: float = 0.0,
     ) -> Attempt:
         """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
-        return Attempt(self.services, self._secrets, plan, trace, asked, claim, number, queued)
+        of = asked if isinstance(asked, Trigger) else (asked.method, asked.path)
+        return Attempt(
+            self.services,
+            self._secrets,
+            plan,
+            trace.trace_id,
+            trace.parent_id,
+            trace.replay_of,
+            of,
+            claim,
+            number,
+            queued,
+            time.perf_counter(),
+        )
 
     def end(self, attempt: Attempt, outcome: str, error: ErrorInfo | None = None, *, status: int | None = None) -> None:
         attempt.duration = time.perf_counter() - attempt.start
