@@ -57,7 +57,7 @@ class Calls:
                         if not chain.is_async:
                             result = await executor.run(chain, (request,), attempt.ctx, step.timeout)
                         else:  # as `Executor.run`, without its coroutine
-                            task = watchdog.watch(step.timeout)
+                            task = watchdog.watch(step.timeout, cancellable.task)
                             try:
                                 result = await chain.function(request, attempt.ctx)
                             except BaseException as problem:

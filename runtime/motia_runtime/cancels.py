@@ -93,13 +93,10 @@ async def cancel(log: Log, target: Target, now: float, kept: float = KEPT) -> Dr
     return Dropped(emits, again)
 
 
-class _Run:
-    __slots__ = ("cancelled", "interrupted", "task")
-
-    def __init__(self, task: asyncio.Task[Any]) -> None:
-        self.task = task
-        self.cancelled = False
-        self.interrupted = False
+class _Run(msgspec.Struct, eq=False):
+    task: asyncio.Task[Any]
+    cancelled: bool = False
+    interrupted: bool = False
 
 
 class Cancels:
@@ -127,6 +124,11 @@ class Cancels:
             self._reading.cancel()
             await asyncio.wait([self._reading])
 
+    @property
+    def none(self) -> bool:
+        """Whether nothing is cancelled at all."""
+        return not self._subjects
+
     def hits(self, trace_id: str, step: str, event_id: str | None) -> bool:
         """Whether this run is cancelled."""
         known = self._subjects
@@ -152,10 +154,11 @@ class Cancels:
         finally:
             del self._runs[attempt]
 
-    def enter(self, attempt: Attempt) -> _Run:
-        """What follows in this task may be interrupted, until `leave`."""
-        task = asyncio.current_task()
-        assert task is not None
+    def enter(self, attempt: Attempt, task: asyncio.Task[Any] | None = None) -> _Run:
+        """What follows in this task, the current one, may be interrupted, until `leave`."""
+        if task is None:
+            task = asyncio.current_task()
+            assert task is not None
         run = self._runs[attempt] = _Run(task)
         return run
 

@@ -8,7 +8,7 @@ crash or a restart does not use up attempts of events that only waited in a buff
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,7 @@ from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.inputs import inputs_of
 from motia_runtime.isolation.pool import PROCESSES
-from motia_runtime.naming import durable, event_subject, plan_subject, retry_subject, topic_of
+from motia_runtime.naming import durable, encode, event_subject, plan_subject, retry_subject, topic_of
 from motia_runtime.plans import Planned
 from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record, TooLarge
 from motia_runtime.records import ErrorInfo
@@ -54,6 +54,8 @@ class EventWorker(Worker):
         self._inputs = inputs_of(step, runs)
         self._topics = {event_subject(topic): topic for topic in step.topics}
         self._controls: tuple[Control, ...] = controls_of(plan, step, runs)
+        self._plans = plan_subject(step.name, "")[:-1]  # what the subjects of all plans begin with
+        self._direct = len(self._controls) == 1  # that of what people cancel
         if step.priority:
             self._urgent = path_of(step.priority)
             self._waiting = ByPriority(self._urgency)
@@ -86,11 +88,16 @@ class EventWorker(Worker):
         for control in self._controls:
             await control.stop()
 
-    async def _work(self, delivery: Delivery) -> None:
-        await self._process(Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode))
+    def _work(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
+        return self._process(Arrival(delivery, read_input(delivery.record, self._topics), self, self._decode))
 
-    async def _process(self, arrival: Arrival) -> None:
-        """Through the controls to its run, and to its end."""
+    def _process(self, arrival: Arrival) -> Coroutine[Any, Any, None]:
+        """Through the controls to its run, and to its end. Most steps have none that would do anything with most arrivals."""
+        if self._direct and self.runs.cancels.none and not self._suspects.suspected(arrival.delivery):
+            return self._run(arrival)
+        return self._controlled(arrival)
+
+    async def _controlled(self, arrival: Arrival) -> None:
         passed = 0
         try:
             for control in self._controls:
@@ -132,15 +139,37 @@ class EventWorker(Worker):
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
         queued = max(0.0, runs.services.clock.time() - arrival.record.time)
         claim = self._claim(arrival)
-        if await self._recovered(arrival, claim):
+        if not arrival.fresh and await self._recovered(arrival, claim):
             return
+        handler, timeout = self._plan.bound.handler, step.timeout
+        cancels, watchdog = runs.cancels, runs.executor.watchdog
         conflicts = 0
         while True:
             attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued)
             attempt.conflicts = conflicts
             try:
-                call = runs.executor.run(self._plan.bound.handler, (arrival.value,), attempt.ctx, step.timeout)
-                own = await runs.cancels.run(attempt, call)
+                if not handler.is_async or not cancels.none:
+                    call = runs.executor.run(handler, (arrival.value,), attempt.ctx, timeout)
+                    own = await cancels.run(attempt, call)
+                else:  # as these two, without their coroutines
+                    value = arrival.value
+                    run = cancels.enter(attempt)
+                    try:
+                        task = watchdog.watch(timeout, run.task)
+                        try:
+                            await handler.function(value, attempt.ctx)
+                        except BaseException as problem:
+                            watchdog.explain(problem, task, timeout)
+                        finally:
+                            watchdog.forget(task)
+                        if run.cancelled:
+                            raise RunCancelled
+                        own = attempt.effects is None or await attempt.effects.commit()
+                    except BaseException as problem:
+                        cancels.explain(problem, run)
+                        raise
+                    finally:
+                        cancels.leave(attempt)
             except LogUnavailable:
                 raise
             except RunCancelled:
@@ -297,7 +326,8 @@ class EventWorker(Worker):
 
     def _claim(self, arrival: Arrival) -> Claim:
         asked, name = arrival.asked, self.step.name
-        return Claim(f"{name}:{asked.event_id}", plan_subject(name, asked.event_id), arrival.since, asked.flushed)
+        plan = f"{self._plans}{encode(asked.event_id)}"
+        return Claim(f"{name}:{asked.event_id}", plan, arrival.since, asked.flushed)
 
     def _story(self, asked: Input, error: ErrorInfo, attempt: Attempt) -> Story:
         return Story(

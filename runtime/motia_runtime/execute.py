@@ -111,11 +111,12 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
         self._thread.start()
 
-    def watch(self, timeout: float) -> asyncio.Task[Any]:
+    def watch(self, timeout: float, task: asyncio.Task[Any] | None = None) -> asyncio.Task[Any]:
         """Begin to watch the current task, which is returned, until `forget`."""
         loop = self._loop
-        task = asyncio.current_task(loop)
-        assert task is not None
+        if task is None:
+            task = asyncio.current_task(loop)
+            assert task is not None
         watch = self._watched[task] = (loop.time() + timeout, timeout)
         if timeout < PRECISE:
             loop.call_at(watch[0], self._expire, task, watch)

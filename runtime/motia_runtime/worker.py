@@ -6,8 +6,9 @@ import asyncio
 import logging
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
+from typing import Any
 
 from motia_runtime.controls.priority import ByPriority
 from motia_runtime.ports import Consumer, Delivery, LogUnavailable
@@ -37,7 +38,7 @@ class Worker(ABC):
         """Begin to consume. Raises `LogUnavailable`."""
 
     @abstractmethod
-    async def _work(self, delivery: Delivery) -> None:
+    def _work(self, delivery: Delivery) -> Coroutine[Any, Any, None]:
         """End the delivery. What it raises gives the delivery back, to come again."""
 
     @property

@@ -83,19 +83,23 @@ class Hands(Protocol):
         ...
 
 
-class Arrival:
+class Arrival(msgspec.Struct, eq=False):
     """See the module."""
 
-    __slots__ = ("_read", "_value", "asked", "came_by", "delivery", "hands", "since")
+    delivery: Delivery
+    asked: Input
+    hands: Hands
+    _read: Callable[[str, bytes], Any] | None
+    since: float = 0.0  # by `Clock.steady`
+    _value: Any = None
 
-    def __init__(self, delivery: Delivery, asked: Input, hands: Hands, read: Callable[[str, bytes], Any]) -> None:
-        self.delivery = delivery
-        self.asked = asked
-        self.hands = hands
-        self.since = hands.runs.services.clock.steady()
-        self.came_by = delivery.record.headers.get("Motia-Why", "")
-        self._read: Callable[[str, bytes], Any] | None = read
-        self._value: Any = None
+    def __post_init__(self) -> None:
+        self.since = self.hands.runs.services.clock.steady()
+
+    @property
+    def came_by(self) -> str:
+        """Why it was handed on (`Hands.hand_on`); empty for what was not."""
+        return self.delivery.record.headers.get("Motia-Why", "")
 
     @property
     def fresh(self) -> bool:
