@@ -30,7 +30,7 @@ from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Rec
 from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED
 
-LEASE = 30.0  # seconds without a sign of life to the broker after which an input is no longer ours
+LEASE = 30.0  # seconds that a claim of our own holds; an input is lost after as long without touch (`ports.Log.in_touch_since`)
 KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
 
 
@@ -62,7 +62,6 @@ class Commits:
         self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
         # keys that a commit of this process is about to write, with an event for those who wait for that, if any does
         self._writing: dict[str, asyncio.Event | None] = {}
-        self._renewed = self._clock.steady()
         self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
         self._emitted: dict[str, Seen] = {}  # by subject
         self.planned = asyncio.Event()  # set with each plan, for who sweeps
@@ -76,15 +75,9 @@ class Commits:
 
     # -- the lease on inputs
 
-    def renew(self) -> None:
-        """The broker has just been told of all that is in hand."""
-        self._renewed = self._clock.steady()
-
     def _check_lease(self, claim: Claim) -> None:
-        if claim.since is not None and self._clock.steady() - max(claim.since, self._renewed) > LEASE:
-            raise LeaseLost(
-                f"no sign of life was given for more than {LEASE:g} s, so the event belongs to whoever got it next"
-            )
+        if claim.since is not None and claim.since < self._log.in_touch_since:
+            raise LeaseLost("the process stood still or was cut off, so the event belongs to whoever got it next")
         if claim.until is not None and self._clock.steady() > claim.until:
             raise LeaseLost("the claim of this run could not be renewed, so its key belongs to whoever takes it next")
 

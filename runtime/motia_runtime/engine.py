@@ -155,8 +155,6 @@ class Engine:
             await clock.pause(TOUCH)
             for worker in self._workers:
                 worker.touch()
-            if self._runs.services.log.connected():
-                self._commits.renew()
             if not any(worker.holds for worker in self._workers):
                 work.clear()
 

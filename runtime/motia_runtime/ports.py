@@ -222,6 +222,12 @@ class Log(Protocol):
 
     def connected(self) -> bool: ...
 
+    @property
+    def in_touch_since(self) -> float:
+        """By `Clock.steady`: since when this process has been in touch with the broker without standing still or being cut off for long.
+        A delivery that it took before then may be somebody else's by now. Infinite while that is so."""
+        ...
+
 
 class Clock(Protocol):
     """Time as the engine sees it, so that tests can turn it."""

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from motia_runtime.ports import Backlog, Consumer, Delivery, Entry, Headers, Log, LogUnavailable, Record, Scheduled
+from motia_runtime.ports import (
+    Backlog,
+    Clock,
+    Consumer,
+    Delivery,
+    Entry,
+    Headers,
+    Log,
+    LogUnavailable,
+    Record,
+    Scheduled,
+)
 
 T = TypeVar("T")
 
+STILL = 30.0  # seconds of a pause after which its engine has lost touch
 KINDS = ("die before", "die after", "reply lost", "refused", "pause before", "pause after")
 
 
@@ -20,6 +33,11 @@ class FaultyLog:
 
     def __init__(self, log: Log, kind: str = "", at: int = -1) -> None:
         self._log = log
+        self.clock: Clock | None = getattr(log, "clock", None)
+        self._asleep = 0.0
+        self._in_touch = -math.inf
+        self._cut = 0  # connections that the broker has closed
+        self._arrived: list[tuple[Callable[[Delivery], None], Delivery]] = []  # in a pause
         self._kind = kind
         self._at = at
         self.trail: list[str] = []
@@ -29,7 +47,26 @@ class FaultyLog:
         self._awake.set()
 
     def wake(self) -> None:
+        """Go on. After a long pause the broker has closed the connection: what had not been answered fails, and what it had sent before is handed
+        over first, as from a socket's buffer."""
+        if self._awake.is_set():
+            return
+        self._cut += self.clock is not None and self.clock.steady() - self._asleep > STILL
         self._awake.set()
+        arrived, self._arrived = self._arrived, []
+        for deliver, delivery in arrived:
+            deliver(delivery)
+        if self._cut and self.clock is not None:
+            self._in_touch = self.clock.steady() + 1e-6
+
+    def _fall_asleep(self) -> None:
+        self._awake.clear()
+        if self.clock is not None:
+            self._asleep = self.clock.steady()
+
+    @property
+    def in_touch_since(self) -> float:
+        return self._in_touch
 
     @property
     def still(self) -> bool:
@@ -38,7 +75,10 @@ class FaultyLog:
     async def _stand(self) -> None:
         if self.dead:
             await asyncio.Event().wait()
+        cut = self._cut
         await self._awake.wait()
+        if self._cut > cut:
+            raise LogUnavailable("the connection was closed meanwhile")
 
     async def _do(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
         await self._stand()
@@ -51,13 +91,13 @@ class FaultyLog:
         elif kind == "refused":
             raise LogUnavailable("refused for the test")
         elif kind == "pause before":
-            self._awake.clear()
+            self._fall_asleep()
         await self._stand()
         result = await call()
         if kind == "die after":
             self.dead = True
         elif kind == "pause after":
-            self._awake.clear()
+            self._fall_asleep()
         await self._stand()
         if kind == "reply lost":
             raise LogUnavailable("the answer is lost for the test")
@@ -103,6 +143,8 @@ class FaultyLog:
         def through(delivery: Delivery) -> None:
             if not self.still:
                 deliver(_Delivery(self, delivery))
+            elif not self.dead:
+                self._arrived.append((deliver, _Delivery(self, delivery)))
 
         consumer = await self._log.consume(name, subjects, through, credit=credit, exclusive=exclusive, alone=alone)
         return _Consumer(self, consumer)
@@ -204,7 +246,7 @@ class _Delivery:
         if kind.startswith("die"):
             log.dead = True
         elif kind.startswith("pause"):
-            log._awake.clear()
+            log._fall_asleep()
 
     def ack(self) -> None:
         self._end("ack", self._delivery.ack)

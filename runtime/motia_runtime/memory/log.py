@@ -7,6 +7,7 @@ lock. What a consumer gets is delivered in the next turn of the loop, never from
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from secrets import token_hex
@@ -81,6 +82,10 @@ class MemoryLog:
 
     def connected(self) -> bool:
         return True
+
+    @property
+    def in_touch_since(self) -> float:
+        return -math.inf
 
     def _part(self, subject: str) -> Part:
         part = check_pattern(subject).partition(".")[0]

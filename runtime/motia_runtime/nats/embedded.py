@@ -240,6 +240,8 @@ class EmbeddedServer:
                 "logfile_size_limit: 4MB",
                 "logfile_max_num: 2",
                 "lame_duck_duration: 30s",
+                'ping_interval: "10s"',  # who stands still is cut off before anything of its plans goes (`sweep.HELD`)
+                "ping_max: 2",
                 "jetstream {",
                 f"  store_dir: {_quoted(self.store)}",
                 f"  sync_interval: {SYNC[self._durability]}",

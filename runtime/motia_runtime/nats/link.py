@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from nats.aio.client import Client
 
+from motia_runtime.clock import steady
 from motia_runtime.nats.wire import NO_HEAD, Head, encode_head
 from motia_runtime.ports import LogUnavailable
 
@@ -26,6 +28,9 @@ TIMEOUT = 5.0  # seconds a request waits for its answer
 PATIENCE = 6.0  # seconds that reads and writes are tried, over lost connections and elections (which take about 5)
 ELECTION = 15.0  # seconds that an app's start waits for leaders, which a cluster elects within 9
 MUTE_PATIENCE = 1.0  # seconds that writes to a stream are tried which did not answer the one before
+STILL = (
+    30.0  # seconds without a sweep (the process stopped) or a connection after which deliveries may be somebody else's
+)
 SWEEP = 0.25  # seconds between looks at what is overdue
 MAX_UNANSWERED = 64 << 20  # bytes sent, or waiting to be sent, and not answered
 OVERHEAD = 128  # bytes that a request counts for beside its data
@@ -88,6 +93,9 @@ class Link(ABC):
         self._listening: dict[int, tuple[str, Receive]] = {}
         self._replies = self.inbox + "."
         self._mute: set[str] = set()
+        self._swept = steady()
+        self._in_touch = self._swept
+        self._asking_back: asyncio.Task[None] | None = None
         self.listen(f"{self.inbox}.*", self._on_reply)
 
     # -- what the two kinds differ in --
@@ -134,6 +142,8 @@ class Link(ABC):
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        if self._asking_back is not None:
+            self._asking_back.cancel()
         if self._client is not None:
             await self._client.close()
         self._went_down()
@@ -331,6 +341,34 @@ class Link(ABC):
         else:
             ask.deadline = self._loop.time() + TIMEOUT
 
+    # -- have we stood still? --
+
+    @property
+    def in_touch_since(self) -> float:
+        """As `ports.Log.in_touch_since`."""
+        return self._in_touch if steady() - self._swept <= STILL else math.inf
+
+    def _keep_in_touch(self) -> None:
+        now = steady()
+        if now - self._swept <= STILL:
+            if self.up:
+                self._swept = now
+        elif self.up and self._asking_back is None:
+            self._asking_back = self._loop.create_task(self._ask_back())
+
+    async def _ask_back(self) -> None:
+        """After a standstill, what came from the broker before it answers us again may have been sent long ago."""
+        try:
+            asked = steady()
+            await self.barrier()
+            now = steady()
+            if now - asked <= STILL:
+                self._swept = self._in_touch = now
+        except LogUnavailable:
+            pass  # the next sweep asks again
+        finally:
+            self._asking_back = None
+
     # -- what is overdue: one timer for all --
 
     def _arm(self) -> None:
@@ -350,6 +388,7 @@ class Link(ABC):
             ask.answer(LATE, NO_HEAD, b"")
         for call in list(self.on_sweep):
             call(now)
+        self._keep_in_touch()
         if self._asks or self._waiting or self.on_sweep:
             self._arm()
 

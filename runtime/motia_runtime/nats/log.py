@@ -70,6 +70,10 @@ class NatsLog:
     def connected(self) -> bool:
         return self._link.up
 
+    @property
+    def in_touch_since(self) -> float:
+        return self._link.in_touch_since
+
     # -- writing --
 
     def append(

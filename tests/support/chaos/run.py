@@ -32,6 +32,7 @@ DISK = 512 << 20  # bytes of the small file system
 HURRIED = {
     "motia_runtime.ports:ACK_WAIT": 3.0,
     "motia_runtime.commit:LEASE": 7.5,
+    "motia_runtime.nats.link:STILL": 7.5,
     "motia_runtime.orphans:RENEWED": 1.25,
     "motia_runtime.orphans:STALE": 11.25,
     "motia_runtime.sweep:EVERY": 7.5,
