@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 import msgspec
@@ -29,9 +29,9 @@ class TraceContext(msgspec.Struct, frozen=True):
 
 
 class ApiRunner(Protocol):
-    async def run_api(
+    def run_api(
         self, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
-    ) -> Answer:
+    ) -> Coroutine[Any, Any, Answer]:
         """Run the step's middleware and handler, `finish` its result, commit its effects, return the answer: in this order, so that
         an answer that can't be encoded commits nothing and a 2xx is durable. Raises what the handler or `finish` raised (`Problem`,
         `ValidationFailed` for a body that does not fit its response schema, anything else), `TimeoutError` past the step's timeout,

@@ -212,6 +212,8 @@ async def test_retry_later_tries_again_when_the_handler_says(make_app):
         await app.advance(89)
         assert await app.state.get("tried", "attempt") is None
         await app.advance(1.5)
-        assert await app.state.get("tried", "attempt") is None, "the second failed, and waits as long as the policy says"
+        assert await app.state.get("tried", "attempt") is None, (
+            "the second failed, and waits as long as the policy says"
+        )
         await app.advance(2)
         assert await app.state.get("tried", "attempt") == 3

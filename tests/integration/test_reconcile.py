@@ -60,6 +60,7 @@ async def test_everything_is_made_once(link: Link, nats_server: EmbeddedServer) 
     assert [str(difference) for difference in planned] == [
         "create stream r1_events",
         "create stream r1_tx",
+        "create stream r1_in",
         "create stream r1_cron",
         "create stream KV_r1_state",
         "create stream KV_r1_rt",
@@ -87,6 +88,7 @@ async def test_what_changes_is_said_and_changed_in_place(link: Link) -> None:
     assert [str(difference) for difference in await plan(link, changed)] == [
         "update stream r2_events: max_age 604800s -> 3600s",
         "update stream r2_tx: max_age 604800s -> 3600s",
+        "update stream r2_in: max_age 604800s -> 3600s",
         "update stream KV_r2_state: max_msgs_per_subject 1 -> 5",
     ]
     await reconcile(link, changed)

@@ -112,7 +112,9 @@ def build_app(
         own = (runners or {}).get(step.name, runner)
         limiter = (limiters or {}).get(step.name)
         endpoint = (
-            StepEndpoint(step, types, own, cors) if limiter is None else LimitedEndpoint(step, types, own, cors, limiter)
+            StepEndpoint(step, types, own, cors)
+            if limiter is None
+            else LimitedEndpoint(step, types, own, cors, limiter)
         )
         for method in step.methods:
             path.add(method, endpoint)

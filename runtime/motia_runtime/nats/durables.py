@@ -99,7 +99,9 @@ class Durables:
                 return
             config = {**now, **{field: config[field] for field in CHANGING}}
             config.pop("filter_subject", None)
-        given = {field: value for field, value in config.items() if value is not None}  # null is no priority policy to NATS
+        given = {
+            field: value for field, value in config.items() if value is not None
+        }  # null is no priority policy to NATS
         body = msgspec.json.encode({"stream_name": stream, "config": given})
         await self._call(f"CONSUMER.CREATE.{stream}.{name}", body, name)
         self._streams[name] = stream

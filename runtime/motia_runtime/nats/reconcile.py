@@ -63,11 +63,15 @@ def durables(project: Project) -> set[str]:
         for part, kind in (("st", "state"), ("rt", "stream"))
         if any(s.kind == kind for s in step.subscribes)
     }
-    return outside | changes | {
-        f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
-        for step in project.steps.values()
-        if isinstance(step, EventStep | CronStep) or (isinstance(step, NoopStep) and step.opens_tasks)
-    }
+    return (
+        outside
+        | changes
+        | {
+            f"{layout.stream('cron' if isinstance(step, CronStep) else 'ev')}.{durable(step.name)}"
+            for step in project.steps.values()
+            if isinstance(step, EventStep | CronStep) or (isinstance(step, NoopStep) and step.opens_tasks)
+        }
+    )
 
 
 async def plan(

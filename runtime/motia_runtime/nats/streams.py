@@ -31,7 +31,16 @@ MARKER_TTL = (
     1.0  # seconds that a record which outlived its TTL leaves a marker; the server stretches any shorter TTL to this
 )
 
-PARTS = {"ev": "events", "in": "in", "retry": "events", "sched": "events", "tx": "tx", "cron": "cron", "dlq": "dlq", "run": "runs"}
+PARTS = {
+    "ev": "events",
+    "in": "in",
+    "retry": "events",
+    "sched": "events",
+    "tx": "tx",
+    "cron": "cron",
+    "dlq": "dlq",
+    "run": "runs",
+}
 BUCKETS = {"st": "state", "rt": "rt"}
 
 
