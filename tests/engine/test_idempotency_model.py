@@ -36,6 +36,8 @@ from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
 
+pytestmark = pytest.mark.long  # minutes: every call, six faults, two silences
+
 SPEC = """
 name: model
 topics: {b: {external: out}}
@@ -206,13 +208,6 @@ def _no_plan_is_looked_for(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Commits, "redo", redo)
 
 
-def _late_plans_count(patch: pytest.MonkeyPatch) -> None:
-    async def is_late(self: Commits, planned: Any, record: Any) -> bool:
-        return False
-
-    patch.setattr(Commits, "_is_late", is_late)
-
-
 def _nobody_adopts(patch: pytest.MonkeyPatch) -> None:
     async def complete(self: Sweeper, engine: str, since: int) -> None:
         return
@@ -231,7 +226,6 @@ def _answers_without_plan(patch: pytest.MonkeyPatch) -> None:
 
 MUTANTS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str, str, float]] = {
     "no plan is looked for": (_no_plan_is_looked_for, "state and an emit", "die after", 0.0),
-    "late plans count": (_late_plans_count, "an emit", "pause before", LONG),
     "nobody adopts": (_nobody_adopts, "state and an emit", "die after", 0.0),
     "no marks": (_answers_without_plan, "state and an emit", "die after", 0.0),
 }

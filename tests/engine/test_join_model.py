@@ -12,6 +12,8 @@ from motia_runtime.commit import Commits
 from support.attack import Attack, Outcome
 from support.faulty import KINDS
 
+pytestmark = pytest.mark.long  # minutes: every call, six faults, two silences
+
 SPEC = """
 name: t
 topics: {a: {external: in}, b: {external: in}, done: {external: out}}

@@ -30,6 +30,8 @@ from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
 
+pytestmark = pytest.mark.long  # minutes: every call, six faults, two silences
+
 TIMEOUT = 600.0
 SPEC = """
 name: model
