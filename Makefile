@@ -1,6 +1,6 @@
 # Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check fix bench chaos soak docs lock clean
+.PHONY: help dev test check fix attacks bench chaos soak docs lock clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 
@@ -38,6 +38,9 @@ bench: $(VENV)/.dev $(VENV)/.peers  ## measure against bare ASGI, plain Litestar
 
 chaos: $(VENV)/.dev  ## 5 seeds of 10,000 events under 50 random faults each, counted at the end
 	@PYTHONPATH=tests $(BIN)/python -m support.chaos $(ARGS)
+
+attacks: $(VENV)/.dev  ## the tests that take minutes: every fault at every call of each protocol, and what `make test` leaves out
+	@$(BIN)/python -m pytest -m long $(ARGS)
 
 soak: $(VENV)/.dev  ## 20 minutes at 70 % of the peak; memory, files and backlog must stay flat
 	@PYTHONPATH=tests $(BIN)/python -m support.chaos.soak $(ARGS)
