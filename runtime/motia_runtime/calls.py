@@ -13,7 +13,7 @@ from motia_runtime.commit import Claim
 from motia_runtime.handler import Problem, Request
 from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.runner import Answer, TraceContext
-from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause
+from motia_runtime.runs import CONFLICTS_PER_REQUEST, Plan, Runs, conflict_pause
 from motia_spec.model import ApiStep
 
 Call = Callable[[Request, Any], Awaitable[Any]]
@@ -79,7 +79,7 @@ class Calls:
                     raise
                 except Conflict as problem:
                     conflicts += 1
-                    if conflicts > CONFLICTS_PER_RUN:
+                    if conflicts > CONFLICTS_PER_REQUEST:
                         runs.end(attempt, "failed", runs.describe(problem), status=503)
                         raise LogUnavailable("too many concurrent writers of the same state key") from problem
                     claim = attempt.claim  # what it has flushed is not repeated

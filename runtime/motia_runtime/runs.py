@@ -28,7 +28,8 @@ from motia_runtime.trace import new_span_id
 from motia_runtime.types import Types
 from motia_spec.model import Project, Retry
 
-CONFLICTS_PER_RUN = 100  # times a run begins again because of concurrent writers, before it counts as failed
+CONFLICTS_PER_REQUEST = 100  # times a run begins again because of concurrent writers, before it counts as failed
+CONFLICTS_PER_RUN = 1_000  # of one that nobody waits for: a hot key over several engines uses up no attempts
 
 _log = logging.getLogger("motia.engine")
 
