@@ -1,6 +1,6 @@
 # Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer, nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help dev test check fix attacks bench chaos soak docs lock clean
+.PHONY: help dev test check fix bench chaos attacks soak docs lock clean
 .DELETE_ON_ERROR:
 SHELL := /bin/sh
 

@@ -75,9 +75,14 @@ class Commits:
 
     # -- the lease on inputs
 
-    def _check_lease(self, claim: Claim) -> None:
-        if claim.since is not None and claim.since < self._log.in_touch_since:
+    def check_touch(self, since: float) -> None:
+        """Raise `LeaseLost` when an input that came then may be somebody else's by now."""
+        if since < self._log.in_touch_since:
             raise LeaseLost("the process stood still or was cut off, so the event belongs to whoever got it next")
+
+    def _check_lease(self, claim: Claim) -> None:
+        if claim.since is not None:
+            self.check_touch(claim.since)
         if claim.until is not None and self._clock.steady() > claim.until:
             raise LeaseLost("the claim of this run could not be renewed, so its key belongs to whoever takes it next")
 

@@ -268,6 +268,7 @@ class EventWorker(Worker):
         flushed: int | None = None,
     ) -> None:
         """Have this step get the event again then, and end this delivery."""
+        self.runs.services.commits.check_touch(arrival.since)
         asked = arrival.asked
         flushed = asked.flushed if flushed is None else flushed
         headers = {
