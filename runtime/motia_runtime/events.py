@@ -8,7 +8,7 @@ crash or a restart does not use up attempts of events that only waited in a buff
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -77,10 +77,15 @@ class EventWorker(Worker):
         consumer = await self._consume(0)
         await consumer.stop()
 
+    @property
+    def _alone(self) -> Callable[[], bool] | None:
+        """Whether this engine is to have all deliveries. None: all engines share them."""
+        return None
+
     async def _consume(self, credit: int) -> Consumer:
         subjects = [*(event_subject(t) for t in self.step.topics), retry_subject(self.step.name)]
         return await self.runs.services.log.consume(
-            durable(self.step.name), subjects, self._deliver, credit=credit, alone=self.step.order_by is not None
+            durable(self.step.name), subjects, self._deliver, credit=credit, alone=self._alone
         )
 
     async def stop(self, grace: float) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 
 import msgspec
 
@@ -51,6 +52,10 @@ class OrderedWorker(EventWorker):
         self._again: dict[Delivery, float] = {}  # at work and to be tried again then (`Clock.steady`)
         self._sleeping: dict[str, asyncio.Task[None]] = {}  # by key
         runs.cancels.on_cancel.append(self._wake_cancelled)
+
+    @property
+    def _alone(self) -> Callable[[], bool]:
+        return lambda: self._leadership.valid
 
     # -- taking over and giving up
 

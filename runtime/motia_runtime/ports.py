@@ -197,14 +197,14 @@ class Log(Protocol):
         *,
         credit: int,
         exclusive: bool = False,
-        alone: bool = False,
+        alone: Callable[[], bool] | None = None,
     ) -> Consumer:
         """Have records of these subjects (all of one part, retry belongs to ev) delivered, each until it is ended.
 
         Of st and rt the end of a record's ttl is delivered as well, to those who are there within a second: an empty record with the header
         Nats-Marker-Reason, which reads don't see. Durable by `name`: continues where that consumer left off; a new one starts with what is appended after its creation. At most `credit`
         deliveries, plus what `Consumer.resume` adds. `exclusive`: one un-ended delivery at a time over all instances, in order. `alone`: of all instances only the one that has begun
-        last (with credit) gets deliveries."""
+        last (with credit) gets deliveries; whether it is still meant to be that one is asked when the broker may have lost sight of it."""
         ...
 
     def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:

@@ -871,14 +871,16 @@ async def test_nobody_can_not_be_paused(log: Log) -> None:
 async def test_alone_only_who_began_last_gets_deliveries(log: Log) -> None:
     """Also when the one before goes on asking, and keeps what it has in hand until that comes again."""
     first, second = Inbox(), Inbox()
-    one = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=True)
+    turn = 1
+    one = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=lambda: turn == 1)
     await log.append("ev.alone", b"1")
     held = await first.next()
-    declared = await log.consume("Alone", ["ev.alone"], Inbox(), credit=0, alone=True)  # takes nothing over
+    declared = await log.consume("Alone", ["ev.alone"], Inbox(), credit=0, alone=lambda: True)  # takes nothing over
     await declared.stop()
     await log.append("ev.alone", b"2")
     (await first.next()).ack()
-    two = await log.consume("Alone", ["ev.alone"], second, credit=10, alone=True)
+    turn = 2
+    two = await log.consume("Alone", ["ev.alone"], second, credit=10, alone=lambda: turn == 2)
     one.resume(5)
     for n in range(3, 9):
         await log.append("ev.alone", b"%d" % n)
@@ -892,7 +894,7 @@ async def test_alone_only_who_began_last_gets_deliveries(log: Log) -> None:
     await first.nothing()
     await one.stop()
     await two.stop()
-    three = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=True)
+    three = await log.consume("Alone", ["ev.alone"], first, credit=10, alone=lambda: True)
     await log.append("ev.alone", b"9")
     (await first.next()).ack()
     await three.stop()

@@ -317,7 +317,7 @@ async def test_one_that_hangs_is_killed_at_its_timeout(make_app, caplog, how):
         await app.emit("a", 1)
         await app.emit("a", 0)
         await app.settle(20)
-        assert 1.0 <= time.monotonic() - began < 5.0
+        assert 1.0 <= time.monotonic() - began < 15.0
         (letter,) = await app.dead_letters()
         assert letter.data == b"1"
         assert letter.story.error.type == "HandlerTimeout"
@@ -454,7 +454,7 @@ async def test_a_stop_lets_it_finish_within_the_grace_and_kills_it_after(make_ap
                 await asyncio.sleep(0.001)
         began = time.monotonic()
         await app._version.engine.stop(grace)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 15
         assert not _exists(int((tmp_path / "pid").read_text()))
         assert bool(await app.state.items("done")) == (seconds < grace)
 

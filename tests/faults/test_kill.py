@@ -117,7 +117,7 @@ def test_an_event_that_kills_its_process_is_buried_and_takes_no_other_along(tmp_
     ids = [f"n{n}" for n in range(20)]
     sent = False
     for _ in range(8):
-        with running_app(folder) as app:
+        with running_app(folder, ready=not sent) as app:
             if not sent:
                 assert httpx.post(app.url + "/begin", json=ids).status_code == 204
                 with contextlib.suppress(httpx.TransportError):  # the answer may not get out in time

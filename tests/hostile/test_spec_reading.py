@@ -33,7 +33,7 @@ def test_it_is_answered(entry: Entry, tmp_path: Path) -> None:
     loaded = load_spec(tmp_path, {})
     found = loaded.diagnostics + (validate_spec(loaded.node) if loaded.node is not None else [])
     text = render_text(found, loaded.sources)
-    assert time.process_time() - start < 2
+    assert time.process_time() - start < 10
     expected = FOUND_HERE.get(entry["id"])
     assert {d.code for d in found} == ({expected} if expected else set())
     assert all(d.place.line >= 1 and d.place.column >= 1 and d.place.width >= 1 for d in found)

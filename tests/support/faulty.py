@@ -138,7 +138,7 @@ class FaultyLog:
         *,
         credit: int,
         exclusive: bool = False,
-        alone: bool = False,
+        alone: Callable[[], bool] | None = None,
     ) -> Consumer:
         def through(delivery: Delivery) -> None:
             if not self.still:

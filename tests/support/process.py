@@ -111,12 +111,13 @@ def clean_environ() -> dict[str, str]:
 
 @contextmanager
 def running_app(
-    folder: Path, command: str = "start", *args: str, env: dict[str, str] | None = None
+    folder: Path, command: str = "start", *args: str, env: dict[str, str] | None = None, ready: bool = True
 ) -> Iterator[AppProcess]:
-    """The app, ready; stopped or killed at the end of the block."""
+    """The app, ready unless it may die before that; stopped or killed at the end of the block."""
     app = AppProcess(folder, command, args, env or {})
     try:
-        app.wait_ready()
+        if ready:
+            app.wait_ready()
         yield app
     finally:
         if app.process.poll() is None:

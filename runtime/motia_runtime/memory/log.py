@@ -255,7 +255,7 @@ class MemoryLog:
         *,
         credit: int,
         exclusive: bool = False,
-        alone: bool = False,
+        alone: Callable[[], bool] | None = None,
     ) -> Consumer:
         parts = {id(part): part for part in map(self._part, subjects)}
         if len(parts) != 1:
@@ -267,7 +267,7 @@ class MemoryLog:
             part.stored.append(durable.wake)
         durable.patterns = tuple(subjects)
         durable.most = 1 if exclusive else None
-        return durable.join(deliver, credit, alone=alone)
+        return durable.join(deliver, credit, alone=alone is not None)
 
     def watch(self, pattern: str, seen: Callable[[str | None], None]) -> Callable[[], None]:
         part = self._part(pattern)

@@ -236,7 +236,7 @@ class NatsLog:
         *,
         credit: int,
         exclusive: bool = False,
-        alone: bool = False,
+        alone: Callable[[], bool] | None = None,
     ) -> Consumer:
         if not _NAME.fullmatch(name):
             raise ValueError(f"{name!r} is no consumer name: use naming.durable")
@@ -248,12 +248,16 @@ class NatsLog:
         filters = sorted(wire for _, wire in places)
 
         async def ensure() -> None:
-            await self._durables.make(stream, name, filters, ack_wait=self._ack_wait, exclusive=exclusive, alone=alone)
+            await self._durables.make(
+                stream, name, filters, ack_wait=self._ack_wait, exclusive=exclusive, alone=alone is not None
+            )
+            if alone is not None and credit and alone():
+                await self._durables.unpin(stream, name)
 
         await patiently(ensure)
-        if alone and credit:
-            await patiently(lambda: self._durables.unpin(stream, name))
-        consumer = NatsConsumer(self._link, self._layout, stream, name, deliver, credit, ensure, alone=alone)
+        consumer = NatsConsumer(
+            self._link, self._layout, stream, name, deliver, credit, ensure, alone=alone is not None
+        )
         self._started += 1
         consumer.start(self._started)
         return consumer

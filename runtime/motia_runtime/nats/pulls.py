@@ -56,7 +56,8 @@ class NatsDelivery(msgspec.Struct, eq=False):
 
 
 class NatsConsumer:
-    """`ports.Consumer`. Lives until `stop`, over reconnects; `ensure` makes the durable consumer again should it be gone."""
+    """`ports.Consumer`. Lives until `stop`, over reconnects; `ensure` makes the durable consumer again should it be gone, and
+    takes it away from whoever else has it when we are to have it alone."""
 
     def __init__(
         self,
@@ -199,7 +200,10 @@ class NatsConsumer:
             self._asked = max(0, self._asked - unserved)
             self._credit += unserved
             if status == 408:
-                self.resume(0)
+                if self._alone and not self._pin and not self._stopped and self._repair is None:
+                    self._mend()  # the record that told us our pin may be lost; nobody would be served for minutes
+                else:
+                    self.resume(0)
                 return
         if (
             status == 423
