@@ -31,7 +31,7 @@ def test_edits_in_mid_load_lose_and_double_nothing(tmp_path: Path) -> None:
         app = made.instances[0]
         handler = tmp_path / "app0" / "steps" / "book.py"
         good = handler.read_text()
-        load = Load(sent, [app.url], 6.0)
+        load = Load(sent, [app.url], 60.0)
         load.start()
         for edit in range(EDITS):
             before = app.log.read_text()
@@ -44,6 +44,7 @@ def test_edits_in_mid_load_lose_and_double_nothing(tmp_path: Path) -> None:
                 20,
             )
         assert load.sending, "the edits came after the load, and prove nothing"
+        load.hurry()
         load.wait(60)
         handler.write_text(good)
         verdict = count(made, tmp_path / "app0", sent, SETTINGS)

@@ -79,7 +79,7 @@ class Load:
         self._urls = urls
         self._seconds = seconds
         self._thread = threading.Thread(target=lambda: asyncio.run(self._send_all()), name="chaos-load", daemon=True)
-        self._failed: list[BaseException] = []
+        self._hurried = False
 
     def start(self) -> None:
         self._thread.start()
@@ -87,6 +87,10 @@ class Load:
     def wait(self, seconds: float) -> None:
         self._thread.join(seconds)
         assert not self._thread.is_alive(), f"requests are under way after {seconds:g} s"
+
+    def hurry(self) -> None:
+        """Send the rest at once."""
+        self._hurried = True
 
     @property
     def sending(self) -> bool:
@@ -100,7 +104,7 @@ class Load:
             asyncio.TaskGroup() as all_,
         ):
             for number, batch in enumerate(self._batches):
-                await asyncio.sleep(began + number * pause - time.monotonic())
+                await asyncio.sleep(0 if self._hurried else began + number * pause - time.monotonic())
                 all_.create_task(self._send_somewhere(client, number, batch))
 
     async def _send_somewhere(self, client: httpx.AsyncClient, number: int, batch: Batch) -> None:
