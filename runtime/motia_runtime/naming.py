@@ -132,6 +132,19 @@ def item_names(subject: str) -> tuple[str, str, str]:
     return decode(stream), decode(group), decode(item)
 
 
+def live_subject(stream: str, group: str, id: str | None) -> str:
+    """Where events of a group, or of one item, are told."""
+    return f"live.{encode(stream)}.{encode(group)}" + ("" if id is None else f".{encode(id)}")
+
+
+def live_names(subject: str) -> tuple[str, str, str | None]:
+    """(stream, group, id) of a subject made by `live_subject`."""
+    part, stream, group, *item = subject.split(".")
+    if part != "live" or len(item) > 1:
+        raise ValueError(f"{subject!r} is not the subject of a stream's event")
+    return decode(stream), decode(group), decode(item[0]) if item else None
+
+
 def retry_subject(step: str) -> str:
     return f"retry.{encode(step)}"
 

@@ -16,6 +16,8 @@ Subjects here carry no app prefix and are already encoded (`naming`); the first 
     run.records         records of runs, many an entry   bounded by size; appended with `note`
     tx.<step>.<run>     plans of commits (`commit`)       last value counts; until its input has surely ended (`purge`)
 
+    live.<stream>.<group>[.<id>]   events of streams, told to who listens (`Feed.tell`); stored nowhere
+
 What is due later stands in slots, `sched.<slot>`: `append` with `at` puts it there, and another one in the same slot replaces it.
 """
 
@@ -223,9 +225,49 @@ class Log(Protocol):
     def connected(self) -> bool: ...
 
     @property
+    def feed(self) -> Feed: ...
+
+    @property
     def in_touch_since(self) -> float:
         """By `Clock.steady`: since when this process has been in touch with the broker without standing still or being cut off for long.
         A delivery that it took before then may be somebody else's by now. Infinite while that is so."""
+        ...
+
+
+class Position(msgspec.Struct, frozen=True):
+    """Where the items of streams stand."""
+
+    seq: int  # of the newest record of rt
+    time: float  # by the broker's clock, seconds since the epoch
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """Records that were true together: the newest of each subject, of all that was stored up to `at.seq`. Some may be newer."""
+
+    records: list[Record]
+    at: Position
+
+
+class Feed(Protocol):
+    """Changes of items as they happen, and what is told and not stored. One per `Log`. Raises `LogUnavailable`, nothing else."""
+
+    async def position(self) -> Position: ...
+
+    async def snapshot(self, pattern: str) -> Snapshot:
+        """Of subjects of rt that fit ("rt.chat.g.*"). Sees every append that was awaited before, and all that `follow` has given."""
+        ...
+
+    def follow(self, seen: Callable[[Record | None], None]) -> Callable[[], None]:
+        """Have `seen` called with each record of rt that is stored from now on, in order, whoever's, ends of a ttl as `Log.consume` has them, until the
+        function is called that this gives. None: some may have been missed, so look yourself."""
+        ...
+
+    def tell(self, subject: str, data: bytes) -> None:
+        """To all who `hear` at this moment, over all instances; stored nowhere, and lost where the broker can't be reached. live only."""
+        ...
+
+    def hear(self, heard: Callable[[str, bytes], None]) -> Callable[[], None]:
+        """Have `heard` called with subject and data of all that is told, until the function is called that this gives."""
         ...
 
 

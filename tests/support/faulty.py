@@ -13,6 +13,7 @@ from motia_runtime.ports import (
     Consumer,
     Delivery,
     Entry,
+    Feed,
     Headers,
     Log,
     LogUnavailable,
@@ -157,6 +158,10 @@ class FaultyLog:
 
     def connected(self) -> bool:
         return not self.still
+
+    @property
+    def feed(self) -> Feed:
+        return self._log.feed
 
     def note(self, subject: str, data: bytes) -> None:
         if not self.still:

@@ -14,6 +14,7 @@ from secrets import token_hex
 
 from motia_runtime.clock import SystemClock, Timer, Timers
 from motia_runtime.memory.consumers import Durable
+from motia_runtime.memory.feed import MemoryFeed
 from motia_runtime.memory.parts import EXPIRED, Part, fits, stripped
 from motia_runtime.naming import check_pattern, check_subject
 from motia_runtime.nats.wire import encode_head
@@ -71,6 +72,7 @@ class MemoryLog:
         }
         self._slots: dict[str, tuple[Scheduled, Timer]] = {}
         self._durables: dict[str, Durable] = {}
+        self.feed = MemoryFeed(self.clock, self._parts["rt"])
 
     def close(self) -> None:
         """End it: nothing that was scheduled happens any more."""

@@ -17,6 +17,7 @@ from motia_runtime.naming import check_pattern, check_subject
 from motia_runtime.nats.appends import EXPECT, MSG_ID, WRITE, Fault, append, decode_ack
 from motia_runtime.nats.batches import Batches, Message
 from motia_runtime.nats.durables import Durables
+from motia_runtime.nats.feed import NatsFeed
 from motia_runtime.nats.link import Link, problem
 from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reads import Reader, patiently
@@ -58,6 +59,7 @@ class NatsLog:
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
         self._batches = {part: Batches(link, self._layout.stream(part)) for part in TOGETHER}
         self._durables = Durables(link, self._layout)
+        self.feed = NatsFeed(link, self._layout)
         self._loop = asyncio.get_running_loop()
         self._us = secrets.token_hex(6)
         self._written = 0

@@ -140,7 +140,14 @@ def desired(nats: Nats, *, history: int, items: int, replicas: int) -> list[Conf
             "subjects": [f"$KV.{p}_state.>"],
             "max_msgs_per_subject": history,
         },
-        {**bucket, "name": f"KV_{p}_rt", "subjects": [f"$KV.{p}_rt.>"], "max_msgs_per_subject": items},
+        {
+            **bucket,
+            "name": f"KV_{p}_rt",
+            "subjects": [f"$KV.{p}_rt.>"],
+            "max_msgs_per_subject": items,
+            # each record once more, as it was stored: a consumer would miss what is overwritten before it is delivered
+            "republish": {"src": f"$KV.{p}_rt.>", "dest": f"{p}.rt.>"},
+        },
         {**log, "name": f"{p}_dlq", "subjects": [f"{p}.dlq.>"], "max_age": _ns(DEAD_AGE)},
         {
             **log,
