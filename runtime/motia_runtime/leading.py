@@ -28,13 +28,19 @@ class Leadership:
         self._me = me.encode()
         self._seq = 0  # of our record
         self._until = float("-inf")
+        self._lost = False
 
     @property
     def valid(self) -> bool:
-        return self._clock.steady() < self._until
+        return not self._lost and self._clock.steady() < self._until
+
+    def lose(self) -> None:
+        """It may have been somebody else's meanwhile: it ends here, and is to be taken anew."""
+        self._lost = True
 
     async def take(self) -> bool:
         """True: it is ours now. Raises `LogUnavailable`."""
+        self._lost = False
         there = value_of(await self._log.last(self._subject))
         if there.data and there.data != self._me:
             return False
@@ -54,6 +60,8 @@ class Leadership:
         """Renew it until it is lost."""
         while True:
             await self._clock.pause(RENEWED)
+            if self._lost:
+                return
             try:
                 if not await self._write(self._seq):
                     return
@@ -64,7 +72,7 @@ class Leadership:
 
     async def release(self) -> None:
         """Let another engine have it at once."""
-        if self.valid:
+        if self._clock.steady() < self._until:
             self._until = float("-inf")
             try:
                 await self._log.append(self._subject, b"", headers=DELETED, expect=self._seq)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from motia_runtime.commit import LeaseLost
 from motia_runtime.context import new_id
 from motia_runtime.controls.control import Arrival, Unreadable
 from motia_runtime.controls.keys import key_of, path_of
@@ -78,7 +79,7 @@ class OrderedWorker(EventWorker):
                     await self._leadership.release()
                     continue
             await self._leadership.keep()
-            _log.warning("%s: another engine handles it from now on", self.step.name)
+            _log.warning("%s: another engine may handle it from now on", self.step.name)
             await self._let_go()
 
     async def _take_over(self) -> None:
@@ -198,6 +199,10 @@ class OrderedWorker(EventWorker):
             delivery.nak(0)
             if not self._stopping:
                 raise
+        except LeaseLost as problem:
+            _log.warning("%s: %s", self.step.name, problem)
+            self._leadership.lose()  # so is all that is lined up: it shall come again, and be put in order anew
+            delivery.nak(0)
         except LogUnavailable as problem:
             _log.warning("%s: the broker did not take the outcome of a run (%s); trying again", self.step.name, problem)
             self._again[delivery] = self.runs.services.clock.steady() + OUTAGE_PAUSE

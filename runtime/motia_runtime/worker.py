@@ -31,6 +31,7 @@ class Worker(ABC):
         self._aside: set[asyncio.Task[None]] = set()  # of them, those that wait for another run to end
         self._returning: deque[tuple[asyncio.Task[None], asyncio.Future[None]]] = deque()  # and have waited
         self._consumer: Consumer | None = None
+        self._in_touch = runs.services.log.in_touch_since  # as it was when we looked last
         self._stopping = False
 
     @abstractmethod
@@ -98,7 +99,20 @@ class Worker(ABC):
     def _has_room(self) -> bool:
         return len(self._running) - len(self._aside) < self._limit
 
+    def _drop_lost(self) -> None:
+        """What came before the process stood still, and has waited since, may have been handled by others and forgotten: it comes again, or not."""
+        in_touch = self._runs.services.log.in_touch_since
+        if in_touch != self._in_touch:
+            self._in_touch = in_touch
+            lost = len(self._waiting)
+            while self._waiting:
+                self._waiting.popleft().nak(0)
+            if lost and self._consumer is not None:
+                self._consumer.resume(lost)
+
     def _fill(self) -> None:
+        if self._waiting:
+            self._drop_lost()
         while (self._returning or self._waiting) and self._has_room() and not self._stopping:
             if self._returning:
                 self._call_back()

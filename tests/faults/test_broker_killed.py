@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -11,7 +10,7 @@ from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 
 SPEC = """
 name: brokerkill
@@ -81,7 +80,7 @@ def test_accepted_requests_survive_kills_of_the_broker(tmp_path):
             stop.set()
             posting.join(60)
         deadline = time.monotonic() + 40
-        while len(jobs := json.loads(motia(folder, "state", "ls", "jobs", "--json").stdout)) < len(accepted):
+        while len(jobs := look(folder, "state", "ls", "jobs")) < len(accepted):
             assert time.monotonic() < deadline, f"{len(jobs)} of {len(accepted)} jobs done\n{app.output}"
             time.sleep(0.05)
         assert set(refused) <= {503}, "the broker being away is no error of the handler"

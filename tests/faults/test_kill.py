@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, motia, running_app, write_project
 
 EVENTS = 2_000
 SPEC = """
@@ -79,9 +79,9 @@ def test_kill_9_in_the_middle_of_2000_events_loses_and_doubles_nothing(tmp_path)
     assert kills[0] < EVENTS * 0.9, "the first kill came too late to prove anything"
     with running_app(folder) as app:
         _wait_for_ledger(app.url, lambda n: n >= EVENTS, timeout=120)
-        ledger = json.loads(motia(folder, "state", "ls", "ledger", "--json").stdout)
-        orders = json.loads(motia(folder, "state", "ls", "orders", "--json").stdout)
-        assert json.loads(motia(folder, "dlq", "ls", "--json").stdout) == []
+        ledger = look(folder, "state", "ls", "ledger")
+        orders = look(folder, "state", "ls", "orders")
+        assert look(folder, "dlq", "ls") == []
     expected = {f"o{n}": 1 for n in range(EVENTS)}
     assert ledger == expected
     assert orders == expected

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import time
@@ -11,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from support.process import AppProcess, motia, running_app, write_project
+from support.process import AppProcess, look, running_app, write_project
 from support.waiting import wait_for
 
 EVENTS = 120
@@ -74,12 +73,12 @@ def _count(app: AppProcess, group: str) -> int:
 
 
 def _state(folder: Path, group: str) -> dict[str, int]:
-    found: dict[str, int] = json.loads(motia(folder, "state", "ls", group, "--json").stdout)
+    found: dict[str, int] = look(folder, "state", "ls", group)
     return found
 
 
 def _letters(folder: Path) -> list[dict]:
-    found: list[dict] = json.loads(motia(folder, "dlq", "ls", "--json").stdout)
+    found: list[dict] = look(folder, "dlq", "ls")
     return found
 
 

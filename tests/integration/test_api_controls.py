@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 
 SPEC = """
 name: once
@@ -65,7 +64,7 @@ def pay(url: str, key: str, amount: int = 1) -> httpx.Response:
 
 
 def state(folder: Path, env: dict[str, str], group: str) -> dict[str, int]:
-    found: dict[str, int] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+    found: dict[str, int] = look(folder, "state", "ls", group, env=env)
     return found
 
 

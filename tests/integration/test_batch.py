@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 from support.waiting import wait_for
 
 SPEC = """
@@ -48,7 +47,7 @@ def test_lists_of_killed_engines_come_true_once(tmp_path: Path, nats_server) -> 
     env = {"NATS_URL": nats_server.url, "NATS_TOKEN": nats_server.token}
 
     def state(group: str) -> dict[str, int]:
-        found: dict[str, int] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+        found: dict[str, int] = look(folder, "state", "ls", group, env=env)
         return found
 
     with running_app(folder, env=env) as one, running_app(folder, env=env):
@@ -57,8 +56,6 @@ def test_lists_of_killed_engines_come_true_once(tmp_path: Path, nats_server) -> 
         one.kill()
         wait_for(lambda: len(state("handled")) >= EVENTS - 1, "not all were handled", 60)
         wait_for(lambda: len(state("told")) >= EVENTS - 1, "not all were told of", 60)
-        wait_for(
-            lambda: json.loads(motia(folder, "dlq", "ls", "--json", env=env).stdout), "the bad one is no dead letter"
-        )
+        wait_for(lambda: look(folder, "dlq", "ls", env=env), "the bad one is no dead letter")
         assert state("handled") == state("told") == {str(n): 1 for n in range(EVENTS) if n != 13}
         assert state("totals") == {"sum": sum(range(EVENTS)) - 13}

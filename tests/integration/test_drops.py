@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 from support.waiting import wait_for
 
 SPEC = """
@@ -49,7 +48,7 @@ def test_two_engines_drop_what_one_would(tmp_path: Path, nats_server) -> None:
     env = {"NATS_URL": nats_server.url, "NATS_TOKEN": nats_server.token}
 
     def state(group: str) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+        found: dict[str, list[int]] = look(folder, "state", "ls", group, env=env)
         return found
 
     with running_app(folder, env=env) as one, running_app(folder, env=env) as two:
@@ -77,7 +76,7 @@ def test_claims_and_bursts_outlive_the_engine(tmp_path: Path, nats_server) -> No
     env = {"NATS_URL": nats_server.url, "NATS_TOKEN": nats_server.token}
 
     def state(group: str) -> dict[str, list[int]]:
-        found: dict[str, list[int]] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+        found: dict[str, list[int]] = look(folder, "state", "ls", group, env=env)
         return found
 
     with running_app(folder, env=env) as app:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 
 SPEC = """
 name: many
@@ -38,7 +37,7 @@ async def handler(ctx):
 
 
 def _state(folder: Path, env: dict[str, str], group: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+    found: dict[str, Any] = look(folder, "state", "ls", group, env=env)
     return found
 
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, motia, running_app, write_project
 from support.waiting import wait_for
 
 SPEC = """
@@ -41,7 +40,7 @@ def _app(tmp_path: Path, name: str) -> Path:
 
 
 def _state(folder: Path, env: dict[str, str], group: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(motia(folder, "state", "ls", group, "--json", env=env).stdout)
+    found: dict[str, Any] = look(folder, "state", "ls", group, env=env)
     return found
 
 
@@ -57,7 +56,7 @@ def test_each_pair_is_joined_once_though_an_engine_is_killed(tmp_path: Path, nat
             two.kill()
         wait_for(lambda: len(_state(folder, env, "sent")) == len(keys), "a pair was not joined", 40)
         assert _state(folder, env, "sent") == dict.fromkeys(keys, 1)
-        assert json.loads(motia(folder, "dlq", "ls", "--json", env=env).stdout) == []
+        assert look(folder, "dlq", "ls", env=env) == []
 
 
 def test_a_deadline_outlives_the_engine_and_its_letter_can_be_redriven(tmp_path: Path, nats_server) -> None:
@@ -65,7 +64,7 @@ def test_a_deadline_outlives_the_engine_and_its_letter_can_be_redriven(tmp_path:
     env = {"NATS_URL": nats_server.url, "NATS_TOKEN": nats_server.token}
 
     def letters() -> list[Any]:
-        found: list[Any] = json.loads(motia(folder, "dlq", "ls", "--json", env=env).stdout)
+        found: list[Any] = look(folder, "dlq", "ls", env=env)
         return found
 
     with running_app(folder, env=env) as app:

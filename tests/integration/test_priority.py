@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, running_app, write_project
 from support.waiting import wait_for
 
 SPEC = """
@@ -39,11 +38,11 @@ def test_the_urgent_ones_of_a_backlog_go_first(tmp_path: Path, nats_server) -> N
     env = {"NATS_URL": nats_server.url, "NATS_TOKEN": nats_server.token}
 
     def done() -> list[int]:
-        found = json.loads(motia(folder, "state", "ls", "done", "--json", env=env).stdout)
+        found = look(folder, "state", "ls", "done", env=env)
         return found.get("all", [])
 
     def in_flight() -> int:
-        steps = json.loads(motia(folder, "steps", "ls", "--json", env=env).stdout)
+        steps = look(folder, "steps", "ls", env=env)
         return next(step["in_flight"] for step in steps if step["step"] == "Work")
 
     events = [{"n": n, "urgency": (n * 7) % 50} for n in range(1, 301)]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from support.process import motia, running_app, write_project
+from support.process import look, motia, running_app, write_project
 from support.waiting import wait_for
 
 SPEC = """
@@ -47,7 +46,7 @@ async def handler(change, ctx):
 
 
 def _told(folder: Path, env: dict[str, str]) -> dict[str, list[Any]]:
-    found: dict[str, list[Any]] = json.loads(motia(folder, "state", "ls", "told", "--json", env=env).stdout)
+    found: dict[str, list[Any]] = look(folder, "state", "ls", "told", env=env)
     return found
 
 

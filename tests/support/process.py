@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
 
 READY = 30.0  # seconds an app may take to answer
 _URL = re.compile(r"https?://(?:127\.0\.0\.1|localhost|\[::1\]):\d+")
@@ -157,3 +161,14 @@ def write_project(folder: Path, spec: str, **handlers: str) -> Path:
     for name, source in handlers.items():
         (folder / "steps" / f"{name}.py").write_text(textwrap.dedent(source))
     return folder
+
+
+def look(folder: Path, *args: str, env: dict[str, str] | None = None) -> Any:
+    """What a `motia` command that only reads says with `--json`. Run in this process, since tests look often, and a process each time would take
+    the processor from the app they wait for."""
+    from motia_runtime.cli.root import motia as root
+
+    wiped = {name: None for name in os.environ if name.startswith(("NATS_", "MOTIA_")) or name == "PORT"}
+    done = CliRunner().invoke(root, ["-C", str(folder), *args, "--json"], env={**wiped, **(env or {})})
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)

@@ -5,11 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-STEP = 0.01  # seconds between looks
+FIRST, SHARE, LONGEST = (
+    0.01,
+    0.1,
+    1.0,
+)  # seconds between looks, and their share of the time that has passed: a look may be a process
 
 
 def wait_for(check: Callable[[], object], what: str = "it did not happen", seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
+    began = time.monotonic()
+    deadline = began + seconds
     while not check():
         assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
-        time.sleep(STEP)
+        time.sleep(min(max(FIRST, SHARE * (time.monotonic() - began)), LONGEST))

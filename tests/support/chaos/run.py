@@ -36,6 +36,10 @@ HURRIED = {
     "motia_runtime.orphans:RENEWED": 1.25,
     "motia_runtime.orphans:STALE": 11.25,
     "motia_runtime.sweep:EVERY": 7.5,
+    "motia_runtime.leading:EXPIRES": 3.0,
+    "motia_runtime.leading:RENEWED": 0.75,
+    "motia_runtime.leading:VALID": 2.5,
+    "motia_runtime.leading:ASKED": 0.5,
 }  # the first before those that are made from them
 SETTLE = (
     STALE + 2 * EVERY + 10.0
