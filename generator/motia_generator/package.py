@@ -10,6 +10,7 @@ from motia_generator.schema_types import SchemaTypes
 from motia_generator.schemas_module import Sites, schemas_module, typed_dict
 from motia_generator.source import INDENT, Expr, assignment, literal, quote, text
 from motia_generator.steps_types import StepNames, event_type, is_handled, step_module
+from motia_generator.typescript import declarations, wanted
 from motia_spec.model import NoopStep, Project
 from motia_spec.stamp import HEADER, PACKAGE, stamp
 
@@ -64,6 +65,8 @@ def generate(project: Project) -> dict[str, str]:
     files["_registry.py"] = _registry(project, types, sites)
     files["__init__.py"] = _init(project, types, sites, steps)
     files["py.typed"] = f"{HEADER}\n"
+    if wanted(project):
+        files["types.d.ts"] = declarations(project)
     return {f"{PACKAGE}/{path}": files[path] for path in sorted(files)}
 
 

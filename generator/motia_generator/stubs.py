@@ -11,6 +11,7 @@ from collections.abc import Callable
 from motia_generator.module import from_import
 from motia_generator.package import exports
 from motia_generator.source import INDENT, WIDTH, docstring, quote
+from motia_generator.typescript.stubs import stubs as script_stubs
 from motia_spec.model import ApiStep, EventStep, Handler, NoopStep, Project
 from motia_spec.stamp import PACKAGE
 
@@ -41,7 +42,7 @@ class _Stub:
 
 
 def stubs(project: Project) -> dict[str, str]:
-    """A stub for each Python file that the spec names and that does not exist: path relative to the root -> text. Reads the disk only to
+    """A stub for each file that the spec names and that does not exist: path relative to the root -> text. Reads the disk only to
     see what exists."""
     files: dict[str, _Stub] = {}
 
@@ -93,7 +94,8 @@ def stubs(project: Project) -> dict[str, str]:
             add(stream.access, _access, typing=("Any",))
     if project.server.stream_auth:
         add(project.server.stream_auth, _stream_auth, typing=("Any",))
-    return {path: files[path].text() for path in sorted(files)}
+    made = {path: file.text() for path, file in files.items()} | script_stubs(project)
+    return {path: made[path] for path in sorted(made)}
 
 
 def _function(arguments: str, result: str, body: list[str]) -> Callable[[str], list[str]]:

@@ -96,6 +96,8 @@ def test_the_same_spec_gives_the_same_bytes_under_any_hash_seed(tmp_path: Path) 
 def test_generated_files_hold_no_statement_but_declarations(name: str) -> None:
     allowed = (ast.Import, ast.ImportFrom, ast.ClassDef, ast.AnnAssign, ast.Assign, ast.Expr, ast.If)
     for path, text in generate(compiled(name)).items():
+        if path.endswith(".d.ts"):
+            continue  # TypeScript's compiler holds that there are declarations only
         for node in ast.parse(text).body:
             assert isinstance(node, allowed), (path, ast.unparse(node))
             if isinstance(node, ast.Expr):

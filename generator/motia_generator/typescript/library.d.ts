@@ -1,0 +1,113 @@
+  /** An API step's request, validated by the spec. `rawBody` is the body as it came. */
+  export interface ApiRequest<TBody = any, TPath = Record<string, string>, TQuery = Record<string, any>> {
+    pathParams: TPath;
+    queryParams: TQuery;
+    body: TBody;
+    headers: Record<string, string>;
+    rawBody: string;
+  }
+
+  /** An API step's answer. */
+  export type ApiResponse<TStatus extends number = number, TBody = any> = {
+    status: TStatus;
+    headers?: Record<string, string>;
+  } & (undefined extends TBody ? { body?: TBody } : { body: TBody });
+
+  export interface Logger {
+    debug(message: string, fields?: Record<string, unknown>): void;
+    info(message: string, fields?: Record<string, unknown>): void;
+    warn(message: string, fields?: Record<string, unknown>): void;
+    error(message: string, fields?: Record<string, unknown>): void;
+  }
+
+  /** State without types: any group, any value. */
+  export interface State {
+    get<T = any>(group: string, key: string): Promise<T | null>;
+    set<T = any>(group: string, key: string, value: T): Promise<T>;
+    delete<T = any>(group: string, key: string): Promise<T | null>;
+    getGroup<T = any>(group: string): Promise<T[]>;
+    clear(group: string): Promise<void>;
+  }
+
+  /** State of a step that says which groups it uses: the value's type goes by the group, and no other group is there. */
+  export interface TypedState<TGroups> {
+    get<TGroup extends keyof TGroups>(group: TGroup, key: string): Promise<TGroups[TGroup] | null>;
+    get<T>(group: keyof TGroups, key: string): Promise<T | null>;
+    set<TGroup extends keyof TGroups>(group: TGroup, key: string, value: TGroups[TGroup]): Promise<TGroups[TGroup]>;
+    set<T = never>(group: keyof TGroups, key: string, value: Exactly<T>): Promise<T>;
+    delete<TGroup extends keyof TGroups>(group: TGroup, key: string): Promise<TGroups[TGroup] | null>;
+    getGroup<TGroup extends keyof TGroups>(group: TGroup): Promise<TGroups[TGroup][]>;
+    getGroup<T>(group: keyof TGroups): Promise<T[]>;
+    clear(group: keyof TGroups): Promise<void>;
+  }
+
+  /** Keeps a type parameter from being taken from an argument: only who names it, as in `set<Order>(...)`, may pass one. */
+  type Exactly<T> = [T][T extends any ? 0 : never];
+
+  /** One stream of the app: items in groups. Items are written at once, not when the run commits. */
+  export interface MotiaStream<TItem = any> {
+    get(group: string, id: string): Promise<TItem | null>;
+    set(group: string, id: string, item: TItem): Promise<TItem>;
+    delete(group: string, id: string): Promise<TItem | null>;
+    getGroup(group: string): Promise<TItem[]>;
+    send(channel: { groupId: string; id?: string }, event: { type: string; data: any }): Promise<void>;
+  }
+
+  /** What a step that subscribes to a state group gets: one change of one key. */
+  export interface StateChange<T = any> {
+    group: string;
+    key: string;
+    value: T | null;
+    previous: T | null;
+  }
+
+  /** What a step that subscribes to a stream gets: one change of one item. */
+  export interface StreamChange<T = any> {
+    stream: string;
+    group: string;
+    id: string;
+    value: T | null;
+    previous: T | null;
+  }
+
+  export interface FlowContext<TEmits = any, TState = State, TStreams = FlowContextStateStreams> {
+    emit(event: TEmits): Promise<void>;
+    state: TState;
+    streams: TStreams;
+    logger: Logger;
+    traceId: string;
+  }
+
+  export type ApiRouteHandler<
+    TBody = any,
+    TResponse = ApiResponse,
+    TEmits = any,
+    TPath = Record<string, string>,
+    TQuery = Record<string, any>,
+    TState = State,
+    TStreams = FlowContextStateStreams,
+  > = (
+    req: ApiRequest<TBody, TPath, TQuery>,
+    ctx: FlowContext<TEmits, TState, TStreams>,
+  ) => Promise<TResponse>;
+  export type EventHandler<TInput = any, TEmits = any, TState = State, TStreams = FlowContextStateStreams> = (
+    input: TInput,
+    ctx: FlowContext<TEmits, TState, TStreams>,
+  ) => Promise<void>;
+  export type CronHandler<TEmits = any, TState = State, TStreams = FlowContextStateStreams> = (
+    ctx: FlowContext<TEmits, TState, TStreams>,
+  ) => Promise<void>;
+  /** Runs around an API step's handler; what it returns without calling `next` is the answer. */
+  export type ApiMiddleware<TBody = any, TEmits = any, TResponse = any> = (
+    req: ApiRequest<TBody>,
+    ctx: FlowContext<TEmits>,
+    next: () => Promise<TResponse>,
+  ) => Promise<TResponse>;
+
+  // The `config` blocks of the original's step files: motia.yaml holds what they say, they are not read any more.
+  export type ApiRouteConfig = { type: "api"; name: string; [key: string]: any };
+  export type EventConfig = { type: "event"; name: string; [key: string]: any };
+  export type CronConfig = { type: "cron"; name: string; [key: string]: any };
+  export type NoopConfig = { type: "noop"; name: string; [key: string]: any };
+  export type StreamConfig = { name: string; [key: string]: any };
+  export type StepConfig = ApiRouteConfig | EventConfig | CronConfig | NoopConfig;
