@@ -160,6 +160,11 @@ class Log(Protocol):
         """The newest `limit` records that fit ("dlq.>"), with a seq below `before`, newest first."""
         ...
 
+    async def since(self, pattern: str, *, after: int, limit: int) -> list[Record]:
+        """Records that fit ("run.records") with a seq above `after`, oldest first: at most `limit`, and fewer when they are large. None: there
+        are no more yet."""
+        ...
+
     async def get(self, part: str, seq: int) -> Record | None:
         """One record of a part ("dlq", "ev", ...) by its seq."""
         ...

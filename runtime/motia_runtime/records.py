@@ -1,4 +1,4 @@
-"""The record of each run attempt: written once, when the attempt has ended, into a bounded part of the log. `motia trace` reads it."""
+"""The record of each run attempt: written once, when the attempt has ended, into a bounded part of the log. `observe` finds it again."""
 
 from __future__ import annotations
 
@@ -56,8 +56,9 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     started: float
     queued: float = 0.0  # between the emit (or the due time) and the start
     duration: float
-    outcome: str  # ok, recovered, retry (failed, tried again later), dead (dead letter), failed, parked; or why it did not run: skipped, ...
+    outcome: str  # ok, gone (the client left a streamed answer), recovered, retry (failed, tried again later), dead (dead letter), failed, parked; or why it did not run: skipped, ...
     status: int | None = None  # of an api step's answer
+    streamed: int | None = None  # bytes of an api step's answer that were sent in pieces; None: it was sent whole
     conflicts: int = 0  # times the run began again because another run wrote what it had read
     error: ErrorInfo | None = None
     emits: list[EmitInfo] = []
@@ -83,7 +84,7 @@ class TraceSummary(msgspec.Struct, frozen=True):
 
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
-_decode = msgspec.json.Decoder(RunRecord).decode
+read_record = msgspec.json.Decoder(RunRecord).decode  # raises `msgspec.DecodeError`
 UNSAYABLE = (
     TypeError,
     ValueError,
@@ -196,7 +197,7 @@ class TraceStore:
                 for line in reversed(entry.data.splitlines()):
                     if wanted in line:
                         try:
-                            yield _decode(line)
+                            yield read_record(line)
                         except msgspec.DecodeError as problem:  # written by another version, or by hand
                             _log.warning("a record of entry %s can't be read: %s", entry.seq, problem)
             if len(entries) < PAGE:

@@ -467,6 +467,23 @@ async def test_scan_gives_the_newest_first(log: Log) -> None:
     assert await log.scan("run.>", limit=2) == []
 
 
+async def test_since_gives_what_is_newer_the_oldest_first(log: Log) -> None:
+    await asyncio.gather(*[log.append("run.a" if n % 100 == 0 else "run.b", b"%d" % n) for n in range(300)])
+    assert data(await log.since("run.>", after=0, limit=3)) == [b"0", b"1", b"2"]
+    found = await log.since("run.a", after=1, limit=9)
+    assert data(found) == [b"100", b"200"]
+    assert await log.since("run.a", after=found[-1].seq, limit=9) == []
+    assert await log.since("run.>", after=300, limit=9) == []
+    assert await log.since("run.none", after=0, limit=9) == []
+    for n in range(20):
+        await log.append("run.c", b"%d" % n + b"x" * 900_000)
+    after, seen = 0, []
+    while page := await log.since("run.c", after=after, limit=50):
+        after = page[-1].seq
+        seen += [record.data[:2] for record in page]
+    assert seen == [(b"%dx" % n)[:2] for n in range(20)]
+
+
 async def test_a_watch_is_told_of_what_is_appended(log: Log) -> None:
     seen: list[str | None] = []
     stop = log.watch("rt.=x.>", seen.append)

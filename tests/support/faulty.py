@@ -179,6 +179,10 @@ class FaultyLog:
         await self._stand()
         return await self._log.scan(pattern, limit=limit, before=before)
 
+    async def since(self, pattern: str, *, after: int, limit: int) -> list[Record]:
+        await self._stand()
+        return await self._log.since(pattern, after=after, limit=limit)
+
     async def get(self, part: str, seq: int) -> Record | None:
         await self._stand()
         return await self._log.get(part, seq)

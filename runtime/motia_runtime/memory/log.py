@@ -211,6 +211,12 @@ class MemoryLog:
                 found.append(record)
         return found
 
+    async def since(self, pattern: str, *, after: int, limit: int) -> list[Record]:
+        part = self._part(pattern)
+        newer = [seq for seq in part.records if seq > after] if after < part.top else []
+        found = (part.records[seq] for seq in newer)
+        return [r for r in found if r.headers is not EXPIRED and fits(r.subject, pattern)][:limit]
+
     async def get(self, part: str, seq: int) -> Record | None:
         record = self._part(part).records.get(seq)
         there = record is not None and record.subject.startswith(f"{part}.") and record.headers is not EXPIRED

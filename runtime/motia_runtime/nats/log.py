@@ -184,6 +184,9 @@ class NatsLog:
     async def scan(self, pattern: str, *, limit: int, before: int | None = None) -> list[Record]:
         return await self._reader.scan(check_pattern(pattern), limit=limit, before=before)
 
+    async def since(self, pattern: str, *, after: int, limit: int) -> list[Record]:
+        return await self._reader.since(check_pattern(pattern), after=after, limit=limit)
+
     async def get(self, part: str, seq: int) -> Record | None:
         return await self._reader.get(part, seq)
 

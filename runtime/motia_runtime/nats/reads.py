@@ -19,6 +19,7 @@ from motia_runtime.nats.streams import Layout
 from motia_runtime.ports import LogUnavailable, Record, Scheduled
 
 PAGE = 256  # records per request
+STRETCH = 8 << 20  # bytes of records that one request of `since` may bring, beyond the first one
 NEWEST = 1000  # subjects per request; the broker gives 1,024 at most
 
 T = TypeVar("T")
@@ -95,6 +96,15 @@ class Reader:
             end = start
             stretch *= 4
         return found
+
+    async def since(self, pattern: str, *, after: int, limit: int) -> list[Record]:
+        stream, wire = self._layout.wire(pattern)
+        while True:
+            body = {"seq": after + 1, "next_by_subj": wire, "batch": limit, "max_bytes": STRETCH}
+            found, _, newest = await patiently(partial(self._many, stream, body, self._record))
+            if found or newest == 0:
+                return found
+            after = newest  # the broker's own notes only
 
     async def _all_newest(self, pattern: str, make: Make[T]) -> list[T]:
         stream, wire = self._layout.wire(pattern)
