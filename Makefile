@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 # `make test ARGS="tests/cli -x"`, `make dev ARGS="--port 4000"`
 ARGS ?=
+# Test files side by side, most of which wait most of the time. `make test SPREAD= ARGS="-x --pdb"`: one after the other
+SPREAD ?= -n 3 --dist loadfile
 # `make check TESTS=no` leaves out the tests, for who runs them anyway
 TESTS ?= yes
 # `make bench BENCH=tests/benchmarks/bench_http.py ARGS="--rounds 5"`
@@ -22,11 +24,11 @@ dev: $(VENV)/.run  ## run the example app with hot reload: http://127.0.0.1:3000
 	@$(BIN)/motia dev $(ARGS)
 
 test: $(VENV)/.dev  ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 check: $(VENV)/.dev  ## lint, format, types, layers, docs and the tests; edits nothing
 	@.ci/check $(BIN)
-	@if [ "$(TESTS)" != no ]; then $(BIN)/python -m pytest $(ARGS); fi
+	@if [ "$(TESTS)" != no ]; then $(BIN)/python -m pytest $(SPREAD) $(ARGS); fi
 
 fix: $(VENV)/.dev  ## fix what can be fixed: format, imports, generated docs
 	@$(BIN)/ruff check --fix --quiet . || true
