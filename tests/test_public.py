@@ -60,7 +60,7 @@ def test_handlers_rely_on_these_names() -> None:
 
     assert {
         "Fault", "InvalidHeader", "InvalidKey", "InvalidTopic", "Model", "NonRetryable", "Problem", "ReadOnly", "Request",
-        "Response", "RetryLater", "StateChange", "StreamChange", "TooManyEffects", "Trigger", "ValidationFailed",
+        "Response", "RetryLater", "ServerSentEvent", "StateChange", "StreamChange", "TooManyEffects", "Trigger", "ValidationFailed",
     } == defined(handler)  # fmt: skip
     assert set(handler.Request.__slots__) == {
         "body", "headers", "method", "path", "path_params", "query_params", "raw_body",

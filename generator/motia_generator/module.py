@@ -10,7 +10,7 @@ from motia_spec.stamp import HEADER, PACKAGE
 
 # Where the names that generated code may use come from. A name that is not used is not imported.
 STANDARD = {
-    "collections.abc": ("Awaitable", "Callable", "Mapping"),
+    "collections.abc": ("AsyncIterator", "Awaitable", "Callable", "Iterator", "Mapping"),
     "typing": (
         *("TYPE_CHECKING", "Annotated", "Any", "ClassVar", "Literal", "Never", "NotRequired", "TypeAlias", "TypedDict"),
         *("Union", "overload"),

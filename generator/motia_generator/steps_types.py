@@ -46,9 +46,11 @@ def step_module(project: Project, step: AnyStep, names: StepNames, sites: Sites)
     else:
         first, result = "", "None"
     blocks.append(_contexts(step, names))
-    async_type = f"Callable[[{first}Context], Awaitable[{result}]]"
-    sync_type = f"Callable[[{first}SyncContext], {result}]"
-    blocks.append(assignment("Handler", text("TypeAlias"), either([text(async_type), text(sync_type)])))
+    results = [("Context", f"Awaitable[{result}]"), ("SyncContext", result)]
+    if isinstance(step, ApiStep) and step.idempotency is None:  # it may stream its answer
+        results += [("Context", "AsyncIterator[handler.Piece]"), ("SyncContext", "Iterator[handler.Piece]")]
+    kinds = [text(f"Callable[[{first}{context}], {gives}]") for context, gives in results]
+    blocks.append(assignment("Handler", text("TypeAlias"), either(kinds)))
     body = _join(blocks)
     return module(_doc(step), body, modules=("context", "handler", "events", "groups", "schemas"))
 

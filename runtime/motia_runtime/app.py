@@ -38,6 +38,7 @@ from motia_spec.model import ApiStep, Project
 
 DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
 SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces theirs
+SWAP_STREAMS = 1.0  # seconds that answers may be streamed on then: many have no end, and who reads them comes again
 
 PagesMaker = Callable[[Project], Mapping[str, AnyPage]]
 
@@ -154,7 +155,8 @@ class App:
         assert self._switch is not None
         self._version = new
         await asyncio.gather(
-            self._switch.swap(new.asgi, hosts=self._hosts(project), timeout=SWAP_DRAIN), old.engine.stop(SWAP_DRAIN)
+            self._switch.swap(new.asgi, hosts=self._hosts(project), timeout=SWAP_DRAIN),
+            old.engine.stop(SWAP_DRAIN, streams=SWAP_STREAMS),
         )
         if both != durables(project):
             await self.broker.fit(project)

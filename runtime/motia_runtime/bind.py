@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 
@@ -39,6 +39,7 @@ class Bound(msgspec.Struct, frozen=True):
     is_async: bool
     arity: int  # positional arguments it is called with
     elsewhere: Elsewhere | None = None  # instead of the function; then it is not async here
+    generator: Literal["", "async", "plain"] = ""  # of an api step: its answer is streamed
 
 
 class BoundStep(msgspec.Struct, frozen=True):
@@ -66,7 +67,13 @@ def bind(project: Project) -> dict[str, BoundStep]:
             middleware = step.middleware if isinstance(step, ApiStep) else ()
             bound[step.name] = BoundStep(
                 step,
-                _load(project.root, step.handler, step.name, _arities(step)),
+                _load(
+                    project.root,
+                    step.handler,
+                    step.name,
+                    _arities(step),
+                    streams=isinstance(step, ApiStep) and step.idempotency is None,
+                ),
                 tuple(_load(project.root, m, f"middleware of {step.name}", (3,)) for m in middleware),
                 asked,
             )
@@ -135,7 +142,8 @@ def _is_ours(module: ModuleType) -> bool:
     return module.__name__.partition(".")[0] in ("motia_spec", "motia_generator", "motia_runtime")
 
 
-def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...]) -> Bound:
+def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...], *, streams: bool = False) -> Bound:
+    """`streams`: the function may be a generator."""
     where = f"{handler.path}:{handler.function}"
     module = _import(root, handler, who)
     function = getattr(module, handler.function, None)
@@ -153,12 +161,17 @@ def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...]) -> B
         except TypeError:
             continue
         target = function if inspect.isroutine(function) else type(function).__call__
-        if inspect.isasyncgenfunction(target) or inspect.isgeneratorfunction(target):
-            raise HandlerError(f"{who}: {where} is a generator; return the answer instead of yielding it")
+        generator: Literal["", "async", "plain"] = (
+            "async" if inspect.isasyncgenfunction(target) else "plain" if inspect.isgeneratorfunction(target) else ""
+        )
+        if generator and not streams:
+            raise HandlerError(
+                f"{who}: {where} is a generator, which only the handler of an api step without `idempotency` may be; return the result"
+            )
         is_async = inspect.iscoroutinefunction(target)
         if arities == (3,) and not is_async:
             raise HandlerError(f"{who}: {where} must be `async def`: it awaits `next(request)`")
-        return Bound(handler, function, is_async, arity)
+        return Bound(handler, function, is_async, arity, generator=generator)
     wanted = {1: "(ctx)", 2: "(input, ctx)", 3: "(request, ctx, next)"}
     raise HandlerError(f"{who}: {where}{signature} must take {' or '.join(wanted[a] for a in arities)}")
 

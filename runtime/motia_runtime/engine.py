@@ -31,7 +31,7 @@ from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
 from motia_runtime.revisions import revisions
-from motia_runtime.runner import Answer, ApiRunner, TraceContext
+from motia_runtime.runner import Answer, ApiRunner, Recipient, Streamed, TraceContext
 from motia_runtime.runs import Runs
 from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
@@ -131,10 +131,10 @@ class Engine:
         self._sweeper.start()
         self.running = True
 
-    async def stop(self, grace: float) -> None:
-        """Take nothing new, let what runs finish for `grace` seconds, give back the rest."""
+    async def stop(self, grace: float, *, streams: float | None = None) -> None:
+        """Take nothing new, let what runs finish for `grace` seconds (answers that are streamed for `streams` seconds), give back the rest."""
         self.running = False
-        await asyncio.gather(self._calls.until_quiet(grace), *(worker.stop(grace) for worker in self._workers))
+        await asyncio.gather(self._calls.until_quiet(grace, streams), *(worker.stop(grace) for worker in self._workers))
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
         await self._runs.cancels.stop()
@@ -159,6 +159,11 @@ class Engine:
                 work.clear()
 
     def run_api(
-        self, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
-    ) -> Coroutine[Any, Any, Answer]:
-        return self._calls.run(step, request, trace, finish)
+        self,
+        step: ApiStep,
+        request: Request,
+        trace: TraceContext,
+        finish: Callable[[Any], Answer | Streamed],
+        stream_to: Callable[[], Recipient] | None = None,
+    ) -> Coroutine[Any, Any, Answer | None]:
+        return self._calls.run(step, request, trace, finish, stream_to)

@@ -3,6 +3,7 @@
     async def handler(request: Request, ctx: Context) -> Response | dict | None     # api
     async def handler(data, ctx: Context) -> None                                   # event
     async def handler(ctx: Context) -> None                                         # cron
+    async def handler(request: Request, ctx: Context) -> AsyncIterator[Piece]       # api, with `yield`: a streamed answer
 
 Plain functions work as well: they run in a thread and get a context whose methods block instead of being awaited.
 """
@@ -10,7 +11,7 @@ Plain functions work as well: they run in a thread and get a context whose metho
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Generic, Literal
+from typing import Any, Generic, Literal, TypeAlias
 
 import msgspec
 from typing_extensions import TypeVar
@@ -122,6 +123,29 @@ class Response(Generic[R]):
         self.body = body
         self.status = status
         self.headers = headers
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True):
+    """One event of an answer of `text/event-stream`, as https://html.spec.whatwg.org/#server-sent-events has it. Raises ValueError for what its
+    lines can't hold."""
+
+    data: Any = None  # str as it is, anything else as JSON; None: the event has none, and browsers skip it
+    event: str = ""  # its type; browsers take an event without one for "message"
+    id: str = ""  # what a client that comes back says it saw last, in the header Last-Event-ID
+    retry: float | None = None  # seconds that a client waits before it comes back
+    comment: str = ""  # for nobody: keeps a silent connection open
+
+    def __post_init__(self) -> None:
+        for name, value in (("event", self.event), ("id", self.id)):
+            if not isinstance(value, str) or any(c in value for c in "\r\n\0"):
+                raise ValueError(f"the {name} of a ServerSentEvent is a str without line breaks and NUL, not {value!r}")
+        if self.retry is not None and not 0 <= self.retry < 1e9:
+            raise ValueError(f"the retry of a ServerSentEvent is a number of seconds, not {self.retry!r}")
+
+
+Piece: TypeAlias = (
+    bytes | str | ServerSentEvent | Response[None]
+)  # what a handler that streams yields; a Response only as the first
 
 
 class Trigger(msgspec.Struct, frozen=True, kw_only=True):

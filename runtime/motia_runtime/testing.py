@@ -49,6 +49,7 @@ class TestAnswer(msgspec.Struct, frozen=True):
     status: int
     headers: dict[str, str]
     body: bytes
+    complete: bool = True  # False: a streamed answer that broke off
 
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
@@ -187,15 +188,22 @@ async def _call(app: Any, method: str, target: str, headers: dict[str, str], bod
     started: dict[str, Any] = {}
     chunks: list[bytes] = []
     pending = [body]
+    over = asyncio.Event()
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": pending.pop() if pending else b"", "more_body": False}
+        if pending:
+            return {"type": "http.request", "body": pending.pop(), "more_body": False}
+        await over.wait()
+        return {"type": "http.disconnect"}
 
     async def send(message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             started.update(message)
         else:
             chunks.append(message.get("body", b""))
+            if not message.get("more_body", False):
+                over.set()
 
     await app(scope, receive, send)
-    return TestAnswer(started["status"], {k.decode(): v.decode() for k, v in started["headers"]}, b"".join(chunks))
+    answered = {k.decode(): v.decode() for k, v in started["headers"]}
+    return TestAnswer(started["status"], answered, b"".join(chunks), over.is_set())

@@ -229,8 +229,9 @@ RULE_CODES: tuple[Code, ...] = (
     Code(
         "M508",
         "handler is a generator",
-        "The function has a `yield`, so calling it runs nothing. Return the result.",
-        "steps:\n  A: { type: api, method: GET, path: /a }\n# file: steps/a.py\nasync def handler(request, ctx):\n    yield 1\n",
+        "The function has a `yield`. Only the handler of an api step may be a generator: it streams its answer. With `idempotency` it may not, as that "
+        "keeps answers that are given whole. Return the result.",
+        'steps:\n  A: { type: cron, cron: "@daily" }\n# file: steps/a.py\nasync def handler(ctx):\n    yield 1\n',
     ),
     Code(
         "M901",

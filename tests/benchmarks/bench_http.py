@@ -165,7 +165,7 @@ class Types:
 
 
 class Runner:
-    async def run_api(self, step: Any, request: Any, trace: Any, finish: Callable[[Any], Any]) -> Any:
+    async def run_api(self, step: Any, request: Any, trace: Any, finish: Callable[[Any], Any], stream_to: Any) -> Any:
         return finish(await self.handlers[step.name](request))
 
     async def hello(self, request: Any) -> Any:

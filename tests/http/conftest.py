@@ -35,7 +35,9 @@ class Calls:
         self.requests: list[Any] = []
         self.traces: list[Any] = []
 
-    async def run_api(self, step: ApiStep, request: Any, trace: Any, finish: Callable[[Any], Any]) -> Any:
+    async def run_api(
+        self, step: ApiStep, request: Any, trace: Any, finish: Callable[[Any], Any], stream_to: Any
+    ) -> Any:
         self.requests.append(request)
         self.traces.append(trace)
         result = self.functions[step.name](request)

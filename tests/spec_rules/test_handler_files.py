@@ -129,7 +129,8 @@ def test_a_syntax_error_stands_in_the_file(check: Check) -> None:
         ("def handler(request, ctx, other): ...", "M507", "needs 3 arguments"),
         ("def handler(request, ctx, *, other): ...", "M507", "requires the keyword 'other'"),
         ("def handler(request):\n    ...\nrun = handler\nhandler = run", "M507", "takes 1 argument"),
-        ("async def handler(request, ctx):\n    yield 1", "M508", "is a generator"),
+        ("async def handler(request, ctx):\n    yield 1", None, ""),
+        ("def handler(request, ctx):\n    yield from [1]", None, ""),
         ("x = 1\0", "M504", "not valid Python"),
         ("(" * 5000, "M504", "not valid Python"),
         ("# -*- coding: nonsense -*-\n", "M504", "not valid Python"),
@@ -142,6 +143,29 @@ def test_functions(source: str, code: str | None, words: str, check: Check) -> N
     else:
         assert found.errors == [code], found.describe()
         assert words in found.only(code).message
+
+
+def test_only_api_steps_stream_and_not_with_idempotency(check: Check) -> None:
+    found = check(
+        """\
+        defaults: { api: { middleware: [steps/f.py:three] } }
+        topics: { a: { external: in } }
+        streams: { s: { access: steps/f.py:three } }
+        steps:
+          A: { type: api, method: GET, path: /a, handler: steps/f.py:two }
+          B: { type: api, method: GET, path: /b, handler: steps/f.py:two, idempotency: { window: 1h } }
+          C: { type: event, subscribes: [a], handler: steps/f.py:two, condition: steps/f.py:two }
+          D: { type: cron, cron: "@daily", handler: steps/f.py:one }
+        server: { streamAuth: steps/f.py:two }
+        """,
+        {
+            "steps/f.py": "def one(a):\n    yield\nasync def two(a, b):\n    yield\nasync def three(a, b, c):\n    yield\n"
+        },
+        handlers=True,
+    )
+    assert {d.message.partition(":")[0] for d in found.all("M508")} == {"A", "B", "C", "D", "s", "server"}
+    [kept] = [d for d in found.all("M508") if d.message.startswith("B:")]
+    assert "`idempotency` keeps only answers that are given whole" in kept.message
 
 
 def test_a_file_that_is_not_utf8(check: Check, tmp_path: Path) -> None:

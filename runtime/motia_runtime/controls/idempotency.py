@@ -28,7 +28,7 @@ from motia_runtime.http.problems import Header, Refused, from_problem
 from motia_runtime.naming import encode
 from motia_runtime.plans import CLAIM, KEPT, Mark, Planned
 from motia_runtime.ports import Conflict, LogUnavailable
-from motia_runtime.runner import Answer, TraceContext
+from motia_runtime.runner import Answer, Streamed, TraceContext
 from motia_spec.model import ApiStep, Idempotency
 
 LEASE = 15.0  # seconds that a claim holds without being renewed
@@ -112,8 +112,13 @@ class Once:
         self._lapsing: set[asyncio.Task[bool]] = set()
 
     async def run_api(
-        self, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
-    ) -> Answer:
+        self,
+        step: ApiStep,
+        request: Request,
+        trace: TraceContext,
+        finish: Callable[[Any], Answer | Streamed],
+        stream_to: object = None,  # an answer that is kept can't be streamed
+    ) -> Answer | None:
         """As `runner.ApiRunner.run_api`. Raises `Refused` for a key that can't be, belongs to another request, or whose answer takes too long."""
         asked_for = step.idempotency
         assert asked_for is not None
@@ -224,7 +229,12 @@ class Once:
     # -- running
 
     async def _run(
-        self, held: _Held, step: ApiStep, request: Request, trace: TraceContext, finish: Callable[[Any], Answer]
+        self,
+        held: _Held,
+        step: ApiStep,
+        request: Request,
+        trace: TraceContext,
+        finish: Callable[[Any], Answer | Streamed],
     ) -> Answer | None:
         """The answer, kept. None: it is for another engine to give."""
         self._held[held.subject] = held
@@ -232,14 +242,16 @@ class Once:
         if self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew())
 
-        def finished(result: Any) -> Answer:
+        def finished(result: Any) -> Answer | Streamed:
             held.planned = False
-            held.answer = finish(result)
-            return held.answer
+            answer = finish(result)
+            held.answer = None if isinstance(answer, Streamed) else answer
+            return answer
 
         try:
             try:
-                answer = await self._calls.run(step, request, trace, finished, held.claim)
+                answer = await self._calls.run(step, request, trace, finished, None, held.claim)
+                assert answer is not None  # only a streamed one is
             except Problem as problem:
                 answer = held.answer = from_problem(problem, trace.trace_id)
                 held.planned = False

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
+from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
 import msgspec
 
 from motia_runtime.codec import Codec
-from motia_runtime.handler import InvalidHeader, Response
+from motia_runtime.handler import Response
+from motia_runtime.http.headers import BINARY, JSON, TEXT, checked
 from motia_runtime.http.problems import Header
-from motia_runtime.runner import Answer
+from motia_runtime.http.streamed import Pieces
+from motia_runtime.runner import Answer, Streamed
 from motia_spec.model import ApiStep
 
-JSON = ((b"content-type", b"application/json"),)
-TEXT = ((b"content-type", b"text/plain; charset=utf-8"),)
-BINARY = ((b"content-type", b"application/octet-stream"),)
 WITHOUT_BODY = frozenset({204, 205, 304})
-FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade", "te", "trailer"})
 
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _MOTIA_KEYS = frozenset({"status", "headers", "body"})
 _encode = msgspec.json.Encoder().encode
 
@@ -37,8 +33,8 @@ class Finisher:
         self._status_of_none = self._status if declared else 204
         self._plain = self._status not in codecs and self._status not in WITHOUT_BODY
 
-    def __call__(self, result: Any) -> Answer:
-        """Raises `ValidationFailed` for a body that does not fit its declared schema, `InvalidHeader`, ValueError for an impossible status,
+    def __call__(self, result: Any) -> Answer | Streamed:
+        """A body that is a generator is streamed. Raises `ValidationFailed` for a body that does not fit its declared schema, `InvalidHeader`, ValueError for an impossible status,
         TypeError for a value that JSON can't hold."""
         if self._plain and type(result) is dict and "status" not in result:
             return Answer(self._status, JSON, _encode(result))  # most of all answers
@@ -50,12 +46,14 @@ class Finisher:
         else:
             body = result
             status = self._status_of_none if body is None else self._status
+        if isinstance(body, AsyncGeneratorType | GeneratorType):
+            return Pieces(self._step, body, self._codecs, status, headers)
         if type(status) is not int or not 200 <= status <= 599:
             raise ValueError(f"step {self._step} answered with status {status!r}; use an int from 200 to 599")
         given: tuple[Header, ...] = ()
         typed = False
         if headers:
-            given = _headers(headers)
+            given = checked(headers)
             typed = any(name == b"content-type" for name, _ in given)
         if status in WITHOUT_BODY:
             if body is not None and body != b"" and body != "":
@@ -80,24 +78,3 @@ class Finisher:
 def _is_motia(result: dict[str, Any]) -> bool:
     """Whether a dict is Motia's form of a response rather than a body that has a status."""
     return type(result["status"]) is int and _MOTIA_KEYS.issuperset(result)
-
-
-def _headers(headers: Mapping[str, Any]) -> tuple[Header, ...]:
-    """Checked and encoded; a list of values makes one line for each. Content-Length and its like are ours and left out."""
-    found: list[Header] = []
-    for name, value in headers.items():
-        if not isinstance(name, str) or _NAME.fullmatch(name) is None:
-            raise InvalidHeader(
-                f"response header name {name!r} is not a token: letters, digits and !#$%&'*+-.^_`|~ only"
-            )
-        lower = name.lower()
-        if lower in FRAMING:
-            continue
-        for one in value if isinstance(value, (list, tuple)) else (value,):
-            text = one if isinstance(one, str) else str(one)
-            if _VALUE.fullmatch(text) is None:
-                raise InvalidHeader(
-                    f"value of response header {name!r} holds a control character or one beyond Latin-1: {text[:80]!r}"
-                )
-            found.append((lower.encode(), text.encode("latin-1")))
-    return tuple(found)

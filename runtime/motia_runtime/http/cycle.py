@@ -12,7 +12,9 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from motia_runtime.http.exchange import pairs
 from motia_runtime.http.guard import DIRECT
+from motia_runtime.http.streamed import Outlet
 from motia_runtime.runner import Answer
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ class Cycle:
         "host",
         "keep_alive",
         "leave",
+        "lines",
         "method",
         "more_body",
         "noted",
@@ -78,6 +81,7 @@ class Cycle:
         self.noted = connection.noted
         self.host: bytes = connection.host or b""
         self.leave: Callable[[], None] | None = None  # to be called at the end
+        self.lines = b""
         self._scope: dict[str, Any] | None = None
         self.keep_alive = keep_alive
         self.task: asyncio.Task[None] | None = None
@@ -218,6 +222,13 @@ class Cycle:
         self.complete = True
         connection.answered(self)
         return True
+
+    def outlet(self) -> Outlet:
+        return Outlet(self.send, self.receive, pairs(self.lines), self.method == "HEAD")
+
+    def cut(self) -> None:
+        if not self.complete and not self.disconnected:
+            self.connection.abort()
 
     def _fail(self) -> None:
         if self.started or self.complete or self.disconnected:

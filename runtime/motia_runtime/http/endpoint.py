@@ -19,7 +19,7 @@ from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.http.shared import render
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.runner import Answer, ApiRunner
+from motia_runtime.runner import Answer, ApiRunner, Gone
 from motia_spec.model import ApiStep, Schema
 
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
@@ -109,6 +109,7 @@ class StepEndpoint:
             context = (None if parent is None else trace.parse(text_of(parent))) or trace.new_trace()
             raw = b""
             body: Any = None
+            lines = b""
             try:
                 length = noted.get(b"content-length")
                 if length is not None or b"transfer-encoding" in noted:
@@ -120,17 +121,24 @@ class StepEndpoint:
                     body = decode_body(raw, noted.get(b"content-type"), noted.get(b"content-encoding"), self._body)
                 params = dict(zip(self._names, values, strict=True)) if values else {}
                 request = WireRequest(body, params, query, exchange.headers, raw, exchange.method, exchange.path)
-                answer = await self._run(self.step, request, context, self._finish)
+                lines = exchange.lines = self._told(noted, context.trace_id)
+                answer = await self._run(self.step, request, context, self._finish, exchange.outlet)
+                if answer is None:
+                    return  # it was streamed
             except ClientGone:
+                return
+            except Gone:
+                exchange.cut()
                 return
             except Refused as refusal:
                 answer = refusal.answer(context.trace_id)
             except Exception as error:
                 answer = self._failed(error, context.trace_id)
-            lines = b"x-trace-id: %b\r\n" % (answer.trace_id or context.trace_id).encode()
-            if self._cors is not None:
-                origin = noted.get(b"origin")
-                lines += render(self._cors.headers(None if origin is None else text_of(origin)))
+                if exchange.started:
+                    exchange.cut()
+                    return
+            if answer.trace_id or not lines:
+                lines = self._told(noted, answer.trace_id or context.trace_id)
             if not exchange.reply_now(answer, lines):
                 await exchange.reply(answer, lines)
         except BaseException as error:
@@ -138,6 +146,14 @@ class StepEndpoint:
                 raise
         finally:
             exchange.end()
+
+    def _told(self, noted: dict[bytes, bytes], trace_id: str) -> bytes:
+        """Headers that every answer has."""
+        lines = b"x-trace-id: %b\r\n" % trace_id.encode()
+        if self._cors is not None:
+            origin = noted.get(b"origin")
+            lines += render(self._cors.headers(None if origin is None else text_of(origin)))
+        return lines
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""

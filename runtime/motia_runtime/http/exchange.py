@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header
+from motia_runtime.http.streamed import Outlet
 from motia_runtime.runner import Answer
 
 # headers that a step's endpoint reads itself; the others are for handlers
@@ -27,6 +28,11 @@ def text_of(value: bytes) -> str:
         return value.decode("latin-1")
 
 
+def pairs(lines: bytes) -> tuple[Header, ...]:
+    """Header lines, as ASGI has them."""
+    return tuple((name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines()))
+
+
 class Exchange(Protocol):
     """Lives as long as the task that serves it."""
 
@@ -35,6 +41,12 @@ class Exchange(Protocol):
     query: bytes
     headers: list[Header]
     noted: dict[bytes, bytes]  # those of `NOTED`
+    lines: bytes  # further headers of a streamed answer, each with its line end; set before the step runs
+
+    @property
+    def started(self) -> bool:
+        """Something of the response was sent."""
+        ...
 
     @property
     def client(self) -> str:
@@ -55,6 +67,14 @@ class Exchange(Protocol):
 
     async def reply(self, answer: Answer, lines: bytes) -> None: ...
 
+    def outlet(self) -> Outlet:
+        """Where a streamed answer goes."""
+        ...
+
+    def cut(self) -> None:
+        """End the response without its end, so that the client sees that it is not whole."""
+        ...
+
     def failed(self, error: BaseException) -> bool:
         """See to what nobody else has caught. False: it is to be raised on."""
         ...
@@ -71,6 +91,8 @@ class Asgi:
         self._scope = scope
         self._receive = receive
         self._send = send
+        self.lines = b""
+        self.started = False
         self.method: str = scope["method"]
         self.path: str = scope["path"]
         self.query: bytes = scope["query_string"]
@@ -95,8 +117,17 @@ class Asgi:
         return False
 
     async def reply(self, answer: Answer, lines: bytes) -> None:
-        extra = tuple((name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines()))
-        await send_answer(self._scope, self._send, answer, extra)
+        await send_answer(self._scope, self._send, answer, pairs(lines))
+
+    def outlet(self) -> Outlet:
+        return Outlet(self._send_piece, self._receive, pairs(self.lines), self.method == "HEAD")
+
+    async def _send_piece(self, message: dict[str, Any]) -> None:
+        self.started = True
+        await self._send(message)
+
+    def cut(self) -> None:
+        """By returning: a server closes the connection of a response that has no end."""
 
     def failed(self, error: BaseException) -> bool:
         return False

@@ -16,6 +16,7 @@ from motia_runtime.http.exchange import Exchange
 from motia_runtime.http.problems import Refused, problem
 from motia_runtime.http.query import parse_pairs
 from motia_runtime.http.shared import render
+from motia_runtime.http.streamed import Outlet
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.runner import Answer, ApiRunner
 from motia_spec.model import ApiStep, RateLimit
@@ -94,8 +95,18 @@ class _WithLines:
         self.client = exchange.client
         self.body_at_hand = exchange.body_at_hand
         self.receive = exchange.receive
+        self.lines = b""
+        self.cut = exchange.cut
         self.failed = exchange.failed
         self.end = exchange.end
+
+    @property
+    def started(self) -> bool:
+        return self._exchange.started
+
+    def outlet(self) -> Outlet:
+        self._exchange.lines = self._lines + self.lines
+        return self._exchange.outlet()
 
     def reply_now(self, answer: Answer, lines: bytes) -> bool:
         return self._exchange.reply_now(answer, self._lines + lines)

@@ -16,6 +16,7 @@ from motia_spec.rules.base import Checking
 
 _TAKES = {  # role: (how many arguments it is given at least, at most, their names)
     "api": (2, 2, "(request, ctx)"),
+    "api with idempotency": (2, 2, "(request, ctx)"),
     "event": (2, 2, "(data, ctx)"),
     "cron": (1, 2, "(ctx)"),
     "middleware": (3, 3, "(request, ctx, next)"),
@@ -52,7 +53,7 @@ def _uses(checking: Checking) -> Iterator[tuple[str, str, Handler, Place, str]]:
     for step in project.steps.values():
         if isinstance(step, NoopStep):
             continue
-        role = "api" if isinstance(step, ApiStep) else "cron" if isinstance(step, CronStep) else "event"
+        role = _role(step)
         place = step.handler.place if step.handler.explicit else step.place
         path = steps.at(step.name) + ("/handler" if step.handler.explicit else "")
         yield role, step.name, step.handler, place, path
@@ -73,6 +74,12 @@ def _uses(checking: Checking) -> Iterator[tuple[str, str, Handler, Place, str]]:
     auth = project.server.stream_auth
     if auth:
         yield "streamAuth", "server", auth, auth.place, "/server/streamAuth"
+
+
+def _role(step: ApiStep | EventStep | CronStep) -> str:
+    if isinstance(step, ApiStep):
+        return "api" if step.idempotency is None else "api with idempotency"
+    return "cron" if isinstance(step, CronStep) else "event"
 
 
 def _read(checking: Checking, owner: str, handler: Handler, place: Place, path: str) -> Module | Diagnostic:
@@ -130,8 +137,14 @@ def _fault(role: str, owner: str, handler: Handler, module: Module, place: Place
         return error("M506", place, message, hint=f"write {_example(role, handler.function)}", path=path, related=where)
     if found.kind == "unknown":
         return None
-    if found.generator:
-        message = f"{owner}: {handler.function!r} in {handler.path} is a generator: it has a yield, so calling it runs nothing"
+    if found.generator and role != "api":
+        message = f"{owner}: {handler.function!r} in {handler.path} is a generator: it has a yield, "
+        if role == "api with idempotency":
+            message += "so its answer is streamed, and `idempotency` keeps only answers that are given whole"
+            return error(
+                "M508", place, message, hint="return the answer, or leave out idempotency", path=path, related=where
+            )
+        message += "which only the handler of an api step may have"
         return error("M508", place, message, hint="return the result instead", path=path, related=where)
     wrong = _arguments(role, found)
     if wrong is None:

@@ -1,5 +1,7 @@
 """Handlers of the project `shop` with one mistake on each marked line."""
 
+from collections.abc import AsyncIterator
+
 from motia_types import CreateOrder, GetOrder, NightlyReport, NotifyCustomer, Order, ReportRequestedData, ScreenOrder
 from motia_types import Missing  # wrong: no such type
 
@@ -56,3 +58,15 @@ async def nightly(ctx: NightlyReport.Context) -> None:
 
 
 handler: GetOrder.Handler = create_order  # wrong: the handler of another step
+
+
+async def stream_order(request: CreateOrder.Request, ctx: CreateOrder.Context) -> AsyncIterator[str]:
+    yield request.body.customer_id
+
+
+async def count_orders(request: GetOrder.Request, ctx: GetOrder.Context) -> AsyncIterator[int]:
+    yield 1
+
+
+kept: CreateOrder.Handler = stream_order  # wrong: an answer that is kept can't be streamed
+counted: GetOrder.Handler = count_orders  # wrong: numbers are no pieces

@@ -1,7 +1,9 @@
 """Handlers of the project `shop` that a type checker has nothing to say about."""
 
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from motia_runtime.handler import Piece, Response, ServerSentEvent
 from motia_types import (
     AuditOrders,
     BuildReport,
@@ -53,6 +55,16 @@ async def get_order(request: GetOrder.Request, ctx: GetOrder.Context) -> GetOrde
     return order if order is not None else GetOrder.NotFound({"error": "no such order"})
 
 
+async def follow_order(request: GetOrder.Request, ctx: GetOrder.Context) -> AsyncIterator[Piece]:
+    yield Response(status=202, headers={"x-own": "1"})
+    yield ServerSentEvent(await ctx.state.orders.get("1"), event="order")
+
+
+def print_order(request: GetOrder.Request, ctx: GetOrder.SyncContext) -> Iterator[str]:
+    for order in ctx.state.orders.list():
+        yield order.id
+
+
 async def screen_order(data: ScreenOrder.Input, ctx: ScreenOrder.Context) -> None:
     def change(order: Order | None) -> Order:
         return order or data
@@ -100,3 +112,5 @@ handlers: Handlers = {
     "BuildReport": report,
 }
 plain: Handlers = {**handlers, "CreateOrder": create_order_plain}
+streamed: Handlers = {**handlers, "GetOrder": follow_order}
+streamed_plain: Handlers = {**handlers, "GetOrder": print_order}

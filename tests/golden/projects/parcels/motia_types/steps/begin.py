@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, overload
 
 from motia_runtime import context, handler
@@ -162,4 +162,6 @@ else:
 Handler: TypeAlias = Union[
     Callable[[Request, Context], Awaitable[Response]],
     Callable[[Request, SyncContext], Response],
+    Callable[[Request, Context], AsyncIterator[handler.Piece]],
+    Callable[[Request, SyncContext], Iterator[handler.Piece]],
 ]

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -88,4 +88,6 @@ else:
 Handler: TypeAlias = Union[
     Callable[[Request, Context], Awaitable[Response]],
     Callable[[Request, SyncContext], Response],
+    Callable[[Request, Context], AsyncIterator[handler.Piece]],
+    Callable[[Request, SyncContext], Iterator[handler.Piece]],
 ]
