@@ -6,7 +6,6 @@ import asyncio
 import logging
 import random
 import time
-from typing import Any
 
 import msgspec
 
@@ -20,10 +19,8 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
-from motia_runtime.noted import Asked, emits_of, keep, state_of, streams_of
 from motia_runtime.readonly import ReadOnlyUnit
-from motia_runtime.records import NOTHING, ErrorInfo, RecordWriter, RunRecord
-from motia_runtime.redaction import Redaction
+from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
@@ -33,9 +30,6 @@ from motia_spec.model import Project, Retry
 
 CONFLICTS_PER_REQUEST = 100  # times a run begins again because of concurrent writers, before it counts as failed
 CONFLICTS_PER_RUN = 1_000  # of one that nobody waits for: a hot key over several engines uses up no attempts
-
-NO_QUERY: dict[str, Any] = {}
-NO_HEADERS: dict[str, str] = {}
 
 _log = logging.getLogger("motia.engine")
 
@@ -59,8 +53,8 @@ class Attempt(msgspec.Struct, eq=False):
     trace_id: str
     parent_id: str
     replay_of: str
-    _asked: Trigger | Asked
-    _input: bytes | None  # of an event; None: there is none, or the request has it
+    # of a request only method and path, so that a record that waits to be written keeps no body in memory
+    _asked: Trigger | tuple[str, str]
     _claim: Claim | None
     number: int
     queued: float
@@ -101,7 +95,9 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def trigger(self) -> Trigger:
         asked = self._asked
-        return asked if isinstance(asked, Trigger) else asked.trigger
+        if not isinstance(asked, Trigger):
+            asked = self._asked = Trigger(type="api", method=asked[0], path=asked[1])
+        return asked
 
     @property
     def ctx(self) -> Context:
@@ -127,7 +123,7 @@ class Attempt(msgspec.Struct, eq=False):
     def _new_unit(self, kind: type[Unit]) -> Unit:
         claim, services = self.claim, self._services
         claim.flushing = 0
-        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id)
+        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id, services.streams)
 
     @property
     def has_effects(self) -> bool:
@@ -142,17 +138,10 @@ class Attempt(msgspec.Struct, eq=False):
         """None when there are none."""
         return self._unit
 
-    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
+    def record(self, epoch: float) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
         `time.perf_counter()` for seconds since the epoch."""
-        unit, logger, asked = self._unit, self._logger, self._asked
-        if isinstance(asked, Trigger):
-            query, headers, given = NO_QUERY, NO_HEADERS, NOTHING
-            if self._input is not None:
-                rule = redaction.input_of(asked.topic)
-                given = keep(self._input, rule).shown(redaction, rule, known=self.outcome == "ok")
-        else:
-            query, headers, given = asked.shown(redaction, self.plan.name)
+        unit, logger = self._unit, self._logger
         plain = unit is None and logger is None and self.error is None and self.streamed is None
         if plain and self.number == 1 and not self.events:
             return RunRecord(  # the same, for a fourth of the time
@@ -168,12 +157,7 @@ class Attempt(msgspec.Struct, eq=False):
                 outcome=self.outcome,
                 status=self.status,
                 conflicts=self.conflicts,
-                query=query,
-                headers=headers,
-                input=given,
             )
-        notes = None if unit is None else unit.notes
-        reads = {} if unit is None else unit.reads
         return RunRecord(
             trace_id=self.trace_id,
             span_id=self.span_id,
@@ -189,13 +173,9 @@ class Attempt(msgspec.Struct, eq=False):
             status=self.status,
             conflicts=self.conflicts,
             error=self.error,
-            query=query,
-            headers=headers,
-            input=given,
-            emits=[] if notes is None else emits_of(notes, redaction, self.start),
-            state=state_of(notes, reads, redaction, self.start) if notes or reads else [],
-            streams=[] if notes is None else streams_of(notes.streams, redaction, self.start),
-            more_effects=0 if notes is None else notes.left_out(),
+            emits=[] if unit is None else unit.emitted,
+            state=[] if unit is None else unit.written,
+            more_effects=0 if unit is None else unit.more,
             logs=[] if logger is None else logger.lines,
             more_logs=0 if logger is None else logger.dropped,
             events=self.events,
@@ -209,7 +189,7 @@ class Runs:
     def __init__(self, project: Project, types: Types, services: Services, executor: Executor) -> None:
         self.services = services
         self.executor = executor
-        self.records = RecordWriter(services.log, services.redaction)
+        self.records = RecordWriter(services.log)
         self.cancels = Cancels(services.log)
         self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
@@ -233,11 +213,9 @@ class Runs:
         claim: Claim | None = None,
         number: int = 1,
         queued: float = 0.0,
-        given: bytes | None = None,
     ) -> Attempt:
-        """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds. `given`: the data of
-        the event."""
-        of = asked if isinstance(asked, Trigger) else Asked.of(asked)
+        """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
+        of = asked if isinstance(asked, Trigger) else (asked.method, asked.path)
         return Attempt(
             self.services,
             self._secrets,
@@ -246,7 +224,6 @@ class Runs:
             trace.parent_id,
             trace.replay_of,
             of,
-            given,
             claim,
             number,
             queued,
