@@ -210,7 +210,7 @@ RULE_CODES: tuple[Code, ...] = (
     Code(
         "M505",
         "handler function is missing",
-        "The file has no function of that name at its top level. Without `:function` in `handler` it is called `handler`.",
+        "The file has no function of that name at its top level, or exports none. Without `:function` in `handler` it is called `handler`.",
         "steps:\n  A: { type: api, method: GET, path: /a }\n# file: steps/a.py\nasync def handle(request, ctx):\n    pass\n",
     ),
     Code(
@@ -232,6 +232,15 @@ RULE_CODES: tuple[Code, ...] = (
         "The function has a `yield`. Only the handler of an api step may be a generator: it streams its answer. With `idempotency` it may not, as that "
         "keeps answers that are given whole. Return the result.",
         'steps:\n  A: { type: cron, cron: "@daily" }\n# file: steps/a.py\nasync def handler(ctx):\n    yield 1\n',
+    ),
+    Code(
+        "M509",
+        "config block is not read",
+        "A handler file of the original describes its step in `config`. Here motia.yaml does; the block changes nothing. In a Python file it marks the "
+        "handler as one of the original's form, which is given dicts and the original's context: remove it when you bring the handler to the form of "
+        "this version.",
+        "steps:\n  A: { type: cron, cron: '@daily' }\n# file: steps/a.py\nconfig = {'type': 'cron', 'name': 'A', 'cron': '@daily'}\n\n\n"
+        "async def handler(ctx):\n    pass\n",
     ),
     Code(
         "M901",

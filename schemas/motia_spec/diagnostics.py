@@ -17,6 +17,7 @@ from motia_spec.place import Place
 class Severity(StrEnum):
     ERROR = "error"  # the project can't run
     WARNING = "warning"  # it runs, but probably not as meant
+    NOTE = "note"  # it runs as meant; something is worth knowing
 
 
 class Diagnostic(msgspec.Struct, frozen=True):
@@ -45,6 +46,10 @@ def error(code: str, place: Place, message: str, **more: object) -> Diagnostic:
 
 def warning(code: str, place: Place, message: str, **more: object) -> Diagnostic:
     return Diagnostic(code, Severity.WARNING, place, message, **more)  # type: ignore[arg-type]  # keywords are Diagnostic's own
+
+
+def note(code: str, place: Place, message: str, **more: object) -> Diagnostic:
+    return Diagnostic(code, Severity.NOTE, place, message, **more)  # type: ignore[arg-type]  # keywords are Diagnostic's own
 
 
 def by_place(diagnostics: list[Diagnostic]) -> list[Diagnostic]:

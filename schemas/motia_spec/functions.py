@@ -38,6 +38,9 @@ class Module(msgspec.Struct, frozen=True):
 
     names: dict[str, Function]
     open: bool  # it may define more: `from x import *` or `__getattr__`
+    config: tuple[int, int] | None = (
+        None  # line and column of a `config` block, with which the original's handlers describe their step
+    )
 
 
 def read(data: bytes) -> Module:
@@ -52,6 +55,7 @@ def read(data: bytes) -> Module:
         raise Unreadable(str(fault) or "it is nested too deeply", 1, 1) from None
     names: dict[str, Function] = {}
     is_open = False
+    config: tuple[int, int] | None = None
     may_yield = b"yield" in data  # looking through every function for one takes longer than parsing
     for statement in _top_level(tree.body):
         if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -66,7 +70,9 @@ def read(data: bytes) -> Module:
                 names[name] = Function(name, "unknown", statement.lineno, statement.col_offset + 1)
         elif isinstance(statement, ast.Assign | ast.AnnAssign):
             _assigned(statement, names)
-    return Module(names, is_open)
+            if _is_config(statement):
+                config = statement.lineno, statement.col_offset + 1
+    return Module(names, is_open, config)
 
 
 def _assigned(statement: ast.Assign | ast.AnnAssign, names: dict[str, Function]) -> None:
@@ -82,6 +88,15 @@ def _assigned(statement: ast.Assign | ast.AnnAssign, names: dict[str, Function])
             # a literal after another definition is a fallback of a branch that may not run
             kind = "value" if literal and part is target and part.id not in names else "unknown"
             names[part.id] = same or Function(part.id, kind, part.lineno, part.col_offset + 1)
+
+
+def _is_config(statement: ast.Assign | ast.AnnAssign) -> bool:
+    """Is it `config = {"type": ..., "name": ..., ...}`?"""
+    targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+    named = any(isinstance(target, ast.Name) and target.id == "config" for target in targets)
+    if not named or not isinstance(statement.value, ast.Dict):
+        return False
+    return {"type", "name"} <= {key.value for key in statement.value.keys if isinstance(key, ast.Constant)}
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

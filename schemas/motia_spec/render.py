@@ -27,7 +27,8 @@ _UNSAFE = re.compile(
 )
 _UNSAFE_JSON = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _Paint = Callable[[str, str], str]  # text, SGR code
-_COLORS = {Severity.ERROR: "31", Severity.WARNING: "33"}
+_COLORS = {Severity.ERROR: "31", Severity.WARNING: "33", Severity.NOTE: "36"}
+_GITHUB = {Severity.NOTE: "notice"}  # its other words are ours
 
 
 def safe(text: str) -> str:
@@ -69,7 +70,9 @@ def render_github(diagnostics: Sequence[Diagnostic], sources: Sources) -> str:
         )
         text = f"{found.code} {found.message}" + (f" ({found.hint})" if found.hint else "")
         title = _property(f"motia {found.code}")
-        lines.append(f"::{found.severity.value} {where},title={title}::{_data(safe(text))}\n")
+        lines.append(
+            f"::{_GITHUB.get(found.severity, found.severity.value)} {where},title={title}::{_data(safe(text))}\n"
+        )
     return "".join(lines)
 
 

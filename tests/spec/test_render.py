@@ -136,6 +136,16 @@ def test_sarif_names_rules_and_regions(check: Check) -> None:
     assert result["relatedLocations"][0]["message"] == {"text": "first here"}
 
 
+def test_a_note_is_one_in_every_format() -> None:
+    found = [Diagnostic("M509", Severity.NOTE, Place("a", 1, 1), "said")]
+    nothing = sources("")
+    assert render_text(found, nothing).startswith("a:1:1: note: M509 said")
+    assert summary(found) == "1 note"
+    assert json.loads(render_json(found, nothing))[0]["severity"] == "note"
+    assert render_github(found, nothing).startswith("::notice file=a,")
+    assert json.loads(render_sarif(found, nothing))["runs"][0]["results"][0]["level"] == "note"
+
+
 def test_the_summary_counts() -> None:
     place = Place("a", 1, 1)
     found = [Diagnostic("M1", severity, place, "") for severity in (Severity.WARNING, Severity.ERROR, Severity.ERROR)]

@@ -226,3 +226,90 @@ def test_handlers_are_never_run(check: Check, tmp_path: Path) -> None:
     source = f"import pathlib\npathlib.Path({str(tmp_path / 'ran')!r}).touch()\ndef handler(request, ctx): ...\n"
     assert check(API, {"steps/create_order.py": source}, handlers=True).errors == []
     assert not (tmp_path / "ran").exists()
+
+
+SCRIPT = "steps:\n  CreateOrder: { type: api, method: GET, path: /, handler: steps/a.step.ts }\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "words"),
+    [
+        ("export const handler: Handlers['CreateOrder'] = async (req, { emit }) => {}", None, ""),
+        ("export async function handler(req) { return `a${`b`}` }", None, ""),
+        ("export function* handler() {}", None, ""),
+        ("const run = 1\nexport { run as handler, type Other }", None, ""),
+        ("export { handler } from './other'", None, ""),
+        ("export * from './other'", None, ""),
+        ("export const { handler } = make()", None, ""),
+        ("export const other = 1, handler = 2", None, ""),
+        ("exports.handler = async () => {}", None, ""),
+        ("module.exports = { other, handler }", None, ""),
+        ("module.exports = { other, async handler(req) {} }", None, ""),
+        ("module.exports = make()", None, ""),
+        ("module.exports.handler = async () => {}", None, ""),
+        ("Object.defineProperty(exports, 'handler', { value: 1 })", None, ""),
+        ("if (x) { module.exports = y }", None, ""),
+        ("const broken = `", None, ""),
+        ("\xff", None, ""),
+        ("", "M505", "exports no 'handler'; it has: none"),
+        ("const handler = async () => {}", "M505", "exports no 'handler'"),
+        ("// export const handler = 1\n/* export const handler */", "M505", "exports no"),
+        ("const a = 'export const handler = 1', b = `export const handler`, c = /export const handler/", "M505", ""),
+        ("export type handler = string\nexport interface Other {}", "M505", "it has: none"),
+        ("export default async function handler() {}", "M505", "it has: default"),
+        ("export const handle = async () => {}", "M505", "it has: handle"),
+        ("export { handler as default }", "M505", "it has: default"),
+        ("module.exports = { handle, [name]: 1 }", None, ""),
+        ("module.exports = { handle: { handler } }", "M505", "it has: handle"),
+        ("export class handler {}", "M506", "is a class"),
+        ("export const handler = { type: 'api' }\n", "M506", "is a value"),
+        ("export const handler = 'x';", "M506", "is a value"),
+        ("export const handler = { a: 1 }.a", None, ""),
+    ],
+)
+def test_exports(source: str, code: str | None, words: str, check: Check, tmp_path: Path) -> None:
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "a.step.ts").write_bytes(source.encode("latin-1"))
+    found = check(SCRIPT, handlers=True)
+    if code is None:
+        assert found.errors == [], found.describe()
+    else:
+        assert found.errors == [code], found.describe()
+        assert words in found.only(code).message
+
+
+def test_a_missing_export_is_named_with_its_type(check: Check) -> None:
+    found = check(SCRIPT, {"steps/a.step.ts": "export const other = 1\n"}, handlers=True)
+    assert found.only("M505").hint == 'add export const handler: Handlers["CreateOrder"] = async (request, ctx) => ...'
+
+
+@pytest.mark.parametrize("hostile", ["/* ", "a=[/[", "`${", "((((", "\\", "'", "/", "#!"])
+def test_long_hostile_scripts_take_no_time(hostile: str, check: Check) -> None:
+    text = hostile * (250_000 // len(hostile))
+    assert check(SCRIPT, {"steps/a.step.ts": text}, handlers=True).errors in ([], ["M505"])
+
+
+@pytest.mark.parametrize(
+    ("path", "source", "line"),
+    [
+        ("steps/a.py", "\nconfig = {'type': 'api', 'name': 'A'}\nasync def handler(req, context): ...\n", 2),
+        (
+            "steps/a.py",
+            "config: dict = {'name': 'A', 'type': 'api', **more}\nasync def handler(req, context): ...\n",
+            1,
+        ),
+        ("steps/a.py", "config = {'name': 'A'}\nasync def handler(req, context): ...\n", None),
+        ("steps/a.py", "config = load()\nasync def handler(req, context): ...\n", None),
+        ("steps/a.ts", "export const config: ApiRouteConfig = { type: 'api' }\nexport const handler = f\n", 1),
+        ("steps/a.js", "exports.config = {}\nexports.handler = f\n", 1),
+    ],
+)
+def test_a_config_block_is_noted(path: str, source: str, line: int | None, check: Check) -> None:
+    spec = f"steps:\n  A: {{ type: api, method: GET, path: /, handler: {path} }}\n"
+    found = check(spec, {path: source}, handlers=True)
+    if line is None:
+        assert found.all("M509") == []
+    else:
+        finding = found.only("M509")
+        assert (finding.severity, finding.place.file, finding.place.line) == ("note", path, line)
+        assert found.errors == []

@@ -47,8 +47,8 @@ def command(ctx: click.Context, path: str | None, form: str, strict: bool) -> No
         if output := shape(found, compiled.sources).rstrip():
             click.echo(output)
     errors = sum(d.severity is Severity.ERROR for d in found)
-    warnings = len(found) - errors
-    if form == "text" and not found and compiled.project is not None:
+    warnings = sum(d.severity is Severity.WARNING for d in found)
+    if form == "text" and not errors and not warnings and compiled.project is not None:
         project = compiled.project
         counts = {"step": len(project.steps), "topic": len(project.topics), "flow": len(project.flows)}
         say(f"ok: {', '.join(f'{n} {what}' + ('' if n == 1 else 's') for what, n in counts.items())}", color="32")

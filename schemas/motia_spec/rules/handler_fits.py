@@ -1,4 +1,4 @@
-"""M503 to M508: the function that a step names is not there, or does not take what it will be given.
+"""M503 to M508: the function that a step names is not there, or does not take what it will be given. M509: its file describes the step as well.
 
 Files are parsed, never run; each one once, however many steps share it.
 """
@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from motia_spec import functions, suggest
-from motia_spec.diagnostics import Diagnostic, error
+from motia_spec import exports, functions, script, suggest
+from motia_spec.diagnostics import Diagnostic, error, note
 from motia_spec.functions import Function, Module, Unreadable
 from motia_spec.model import ApiStep, CronStep, EventStep, Handler, NoopStep
 from motia_spec.place import Place
@@ -25,6 +25,9 @@ _TAKES = {  # role: (how many arguments it is given at least, at most, their nam
     "streamAuth": (2, 2, "(headers, query)"),
 }
 
+_STEPS = ("api", "api with idempotency", "event", "cron")  # roles of a step's own handler
+_HAS = {"python": "has no function", "node": "exports no"}
+
 
 def check(checking: Checking) -> Iterator[Diagnostic]:
     files: dict[str, Module | Diagnostic] = {}
@@ -37,6 +40,8 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
             files[handler.path] = read
             if isinstance(read, Diagnostic):
                 yield read
+            elif read.config is not None and role in _STEPS:
+                yield _config(owner, handler, read.config, path)
         module = files[handler.path]
         if isinstance(module, Module):
             fault = _fault(role, owner, handler, module, place, path)
@@ -92,7 +97,10 @@ def _read(checking: Checking, owner: str, handler: Handler, place: Place, path: 
         reason = getattr(fault, "strerror", None) or "not a path"
         return error("M503", place, f"{owner}: {handler.path} can't be read: {reason.lower()}", path=path)
     if handler.language == "node":
-        return Module({}, open=True)  # the TypeScript side checks its own
+        try:
+            return exports.read(data)
+        except script.Unreadable:
+            return Module({}, open=True)  # its tokens are guessed at; whether it is a script, Node says
     try:
         return functions.read(data)
     except Unreadable as fault:
@@ -117,6 +125,13 @@ def _missing(checking: Checking, owner: str, handler: Handler, place: Place, pat
     return error("M503", place, f"{owner}: there is no file {handler.path}", hint=remedy, path=path)
 
 
+def _config(owner: str, handler: Handler, at: tuple[int, int], path: str) -> Diagnostic:
+    message = f"{owner}: motia.yaml describes the step; `config` in {handler.path} is not read"
+    marks = "it marks the handler as one of the original's form (docs/migrating.md)"
+    hint = marks if handler.language == "python" else "you can remove it"
+    return note("M509", Place(handler.path, *at, len("config")), message, hint=hint, path=path)
+
+
 def _fault(role: str, owner: str, handler: Handler, module: Module, place: Place, path: str) -> Diagnostic | None:
     found = module.names.get(handler.function)
     if found is None:
@@ -126,15 +141,15 @@ def _fault(role: str, owner: str, handler: Handler, module: Module, place: Place
         return error(
             "M505",
             place,
-            f"{owner}: {handler.path} has no function {handler.function!r}; it has: {suggest.listing(callables)}",
-            hint=suggest.hint(handler.function, callables, f"add {_example(role, handler.function)}"),
+            f"{owner}: {handler.path} {_HAS[handler.language]} {handler.function!r}; it has: {suggest.listing(callables)}",
+            hint=suggest.hint(handler.function, callables, f"add {_example(role, owner, handler)}"),
             path=path,
         )
     where = ((Place(handler.path, found.line, found.column), "it is defined here"),)
     if found.kind in ("class", "value"):
         what = "a class" if found.kind == "class" else "a value"
         message = f"{owner}: {handler.function!r} in {handler.path} is {what}, not a function"
-        return error("M506", place, message, hint=f"write {_example(role, handler.function)}", path=path, related=where)
+        return error("M506", place, message, hint=f"write {_example(role, owner, handler)}", path=path, related=where)
     if found.kind == "unknown":
         return None
     if found.generator and role != "api":
@@ -153,7 +168,7 @@ def _fault(role: str, owner: str, handler: Handler, module: Module, place: Place
         "M507",
         place,
         f"{owner}: {handler.function!r} in {handler.path} {wrong}",
-        hint=f"write {_example(role, handler.function)}; further parameters need defaults",
+        hint=f"write {_example(role, owner, handler)}; further parameters need defaults",
         path=path,
         related=where,
     )
@@ -170,5 +185,8 @@ def _arguments(role: str, found: Function) -> str | None:
     return None
 
 
-def _example(role: str, function: str) -> str:
-    return f"async def {function}{_TAKES[role][2]}"
+def _example(role: str, owner: str, handler: Handler) -> str:
+    if handler.language == "python":
+        return f"async def {handler.function}{_TAKES[role][2]}"
+    typed = f': Handlers["{owner}"]' if handler.path.endswith(".ts") and role in _STEPS else ""
+    return f"export const {handler.function}{typed} = async {_TAKES[role][2]} => ..."
