@@ -30,6 +30,7 @@ from motia_runtime.http.page import AnyPage
 from motia_runtime.http.pages.pages import build_pages
 from motia_runtime.http.server import Server
 from motia_runtime.http.server import bind as bind_server
+from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.http.tasks import TOKEN, Access, access, task_paths
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
@@ -89,6 +90,9 @@ def load_version(
         runners=engine.runners,
         limiters=engine.limiters,
         tasks=None if tasks is None else task_paths(engine.tasks, tasks, project.server.body_limit),
+        streams=StreamRoutes(engine.live, engine.door, project.server.cors)
+        if project.streams and role != "engine"
+        else None,
     )
     return Version(project, types, engine, asgi)
 

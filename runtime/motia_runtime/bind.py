@@ -17,6 +17,7 @@ import msgspec
 from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, Handler, NoopStep, Project
 
 GENERATED = "motia_types"
+_TAKES = {"access": "(group, id, auth)", "streamAuth": "(headers, query)"}  # what these roles are given
 
 _roots: set[Path] = set()  # of the project that was bound last; a process normally binds only one
 
@@ -49,11 +50,26 @@ class BoundStep(msgspec.Struct, frozen=True):
     condition: Bound | None = None
 
 
-def bind(project: Project) -> dict[str, BoundStep]:
+class Bindings(dict[str, BoundStep]):
+    """Steps by name, and who says who may connect to streams, and follow which."""
+
+    stream_auth: Bound | None = None
+    access: dict[str, Bound]  # by stream
+
+
+def bind(project: Project) -> Bindings:
     """Import every Python handler of the project anew and check that it fits. Raises `HandlerError`; then the modules that were loaded
     before are as they were, so that a running app goes on with them."""
     with _fresh_modules(project.root):
-        bound: dict[str, BoundStep] = {}
+        bound = Bindings()
+        bound.access = {
+            stream.name: _load(project.root, stream.access, f"access of {stream.name}", (3,), role="access")
+            for stream in project.streams.values()
+            if stream.access
+        }
+        if project.server.stream_auth:
+            auth = project.server.stream_auth
+            bound.stream_auth = _load(project.root, auth, "streamAuth", (2,), role="streamAuth")
         for step in project.steps.values():
             if isinstance(step, NoopStep):
                 continue
@@ -142,7 +158,9 @@ def _is_ours(module: ModuleType) -> bool:
     return module.__name__.partition(".")[0] in ("motia_spec", "motia_generator", "motia_runtime")
 
 
-def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...], *, streams: bool = False) -> Bound:
+def _load(
+    root: Path, handler: Handler, who: str, arities: tuple[int, ...], *, streams: bool = False, role: str = "handler"
+) -> Bound:
     """`streams`: the function may be a generator."""
     where = f"{handler.path}:{handler.function}"
     module = _import(root, handler, who)
@@ -169,11 +187,13 @@ def _load(root: Path, handler: Handler, who: str, arities: tuple[int, ...], *, s
                 f"{who}: {where} is a generator, which only the handler of an api step without `idempotency` may be; return the result"
             )
         is_async = inspect.iscoroutinefunction(target)
-        if arities == (3,) and not is_async:
+        if arities == (3,) and role == "handler" and not is_async:
             raise HandlerError(f"{who}: {where} must be `async def`: it awaits `next(request)`")
         return Bound(handler, function, is_async, arity, generator=generator)
     wanted = {1: "(ctx)", 2: "(input, ctx)", 3: "(request, ctx, next)"}
-    raise HandlerError(f"{who}: {where}{signature} must take {' or '.join(wanted[a] for a in arities)}")
+    raise HandlerError(
+        f"{who}: {where}{signature} must take {_TAKES.get(role) or ' or '.join(wanted[a] for a in arities)}"
+    )
 
 
 def _check_file(root: Path, handler: Handler, who: str) -> Path:

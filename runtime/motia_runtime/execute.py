@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, NoReturn
 
 from motia_runtime.bind import Bound
@@ -55,14 +56,29 @@ class Executor:
         self, function: Callable[..., Any], args: tuple[Any, ...], ctx: Context, timeout: float
     ) -> Any:
         loop = asyncio.get_running_loop()
-        sync_ctx = SyncContext(ctx, loop)
+        return await self._in_thread(partial(function, *args, SyncContext(ctx, loop)), timeout)
+
+    async def ask(self, bound: Bound, args: tuple[Any, ...], timeout: float) -> Any:
+        """As `run`, of a function that has no context."""
+        if not bound.is_async:
+            return await self._in_thread(partial(bound.function, *args), timeout)
+        task = self.watchdog.watch(timeout)
+        try:
+            return await bound.function(*args)
+        except BaseException as problem:
+            self.watchdog.explain(problem, task, timeout)
+        finally:
+            self.watchdog.forget(task)
+
+    async def _in_thread(self, function: Callable[[], Any], timeout: float) -> Any:
+        loop = asyncio.get_running_loop()
         started: list[int] = []
         finished = threading.Event()
 
         def call() -> Any:
             started.append(threading.get_ident())
             try:
-                return function(*args, sync_ctx)
+                return function()
             except StopIteration as problem:  # no future can hold one
                 raise RuntimeError("the handler raised StopIteration") from problem
             except BaseException as problem:

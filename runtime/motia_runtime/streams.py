@@ -1,22 +1,34 @@
-"""Items of the app's streams, kept by stream, group and id. Written at once, not with the run's commit."""
+"""Items of the app's streams, kept by stream, group and id, and events to who follows them. Both at once, not with the run's commit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from motia_runtime.codec import Codec
-from motia_runtime.naming import check_group, check_key, stream_pattern, stream_subject
-from motia_runtime.ports import Conflict, Log
+from motia_runtime.naming import check_group, check_key, live_subject, stream_pattern, stream_subject
+from motia_runtime.ports import Conflict, Log, TooLarge
 from motia_runtime.state import DELETED, is_deleted, value_of
 from motia_runtime.types import Types
 from motia_spec.model import Project
 
+_encode = msgspec.json.Encoder().encode
+
 UPDATE_TRIES = 50
+LONGEST_TYPE = 200  # characters of an event's type
 
 
 def _subject(stream: str, group: str, id: str) -> str:
     return stream_subject(stream, check_group(group), check_key(id))
+
+
+class Told(msgspec.Struct):
+    """An event as it is sent to those who follow a group or an item. It is stored nowhere."""
+
+    type: str
+    data: msgspec.Raw
 
 
 class StreamStore:
@@ -24,6 +36,7 @@ class StreamStore:
         self._log = log
         self._ttl = {s.name: s.ttl for s in project.streams.values()}
         self._codecs = {s.name: types.codec(s.schema) for s in project.streams.values()}
+        self._any = types.codec(None)
 
     def known(self, stream: str) -> str:
         """The name itself; KeyError when the spec declares no such stream."""
@@ -65,3 +78,15 @@ class StreamStore:
     async def get_group(self, stream: str, group: str) -> list[Any]:
         records = await self._log.lasts(stream_pattern(stream, check_group(group)))
         return [self._codecs[stream].decode(r.data) for r in records if not is_deleted(r)]
+
+    async def send(self, stream: str, group: str, id: str | None, type: str, data: Any) -> None:
+        """Tell whoever follows the group, or the item, at this moment. Raises `ValueError` for a type that is none."""
+        if not isinstance(type, str) or not 1 <= len(type) <= LONGEST_TYPE:
+            raise ValueError(
+                f"send to {stream!r}: the type of an event is 1 to {LONGEST_TYPE} characters, not {type!r:.80}"
+            )
+        subject = live_subject(stream, check_group(group), None if id is None else check_key(id))
+        told = _encode(Told(type, msgspec.Raw(self._any.encode(data))))
+        if len(told) > self._log.max_size:
+            raise TooLarge(f"send to {stream!r}: {len(told):,} bytes of JSON; at most {self._log.max_size:,} fit")
+        self._log.feed.tell(subject, told)

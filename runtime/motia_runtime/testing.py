@@ -28,15 +28,18 @@ from motia_runtime.clock import VirtualClock
 from motia_runtime.deadletters import DeadLetter
 from motia_runtime.delayed import DelayedEmit, waiting
 from motia_runtime.http.tasks import Access
+from motia_runtime.live.clients import Client
+from motia_runtime.live.frames import Frame
 from motia_runtime.memory import MemoryLog
 from motia_runtime.naming import event_subject, in_subject
 from motia_runtime.publish import publish
 from motia_runtime.records import RunRecord, TraceStore
 from motia_runtime.state import StateStore
+from motia_runtime.streams import StreamStore
 from motia_runtime.tasks import Task
 from motia_spec import compile_project
 
-__all__ = ["AppUnderTest", "TestAnswer", "run_app"]
+__all__ = ["AppUnderTest", "Followed", "TestAnswer", "run_app"]
 
 QUIET_TURNS = 5  # turns of the loop without work before the app counts as settled
 
@@ -59,6 +62,35 @@ class TestAnswer(msgspec.Struct, frozen=True):
         return self.body.decode()
 
 
+class Followed(Client):
+    """What a client of a stream gets, in the form of docs/streams.md. Made by `AppUnderTest.follow`."""
+
+    frames: list[Any]  # all so far
+
+    def write(self, frame: Frame) -> bool:
+        self.frames.append(msgspec.json.decode(frame.text))
+        self._came.set()
+        return True
+
+    def close(self, code: int, reason: str) -> None:
+        self.leave()
+
+    async def next(self, timeout: float = 5.0) -> Any:
+        """The next frame that `next` has not given yet. `timeout` in real seconds."""
+        async with asyncio.timeout(timeout):
+            while self._given >= len(self.frames):
+                self._came.clear()
+                await self._came.wait()
+        self._given += 1
+        return self.frames[self._given - 1]
+
+    def __init__(self, version: Version) -> None:
+        super().__init__(version.engine.live)
+        self.frames = []
+        self._given = 0
+        self._came = asyncio.Event()
+
+
 class AppUnderTest:
     """An app that runs in the test's own event loop. Made by `run_app`."""
 
@@ -71,6 +103,33 @@ class AppUnderTest:
     def state(self) -> StateStore:
         """State as the CLI sees it: `await app.state.get(group, key)`."""
         return self._version.engine.state
+
+    @property
+    def streams(self) -> StreamStore:
+        """Items of streams: `await app.streams.get(stream, group, id)`."""
+        return self._version.engine.streams
+
+    @asynccontextmanager
+    async def follow(
+        self,
+        stream: str,
+        group: str,
+        id: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Followed]:
+        """Follow a group, or an item, as a browser does that connects with these headers and this query. The first frame is how things stand.
+        Raises `motia_runtime.live.door.Unauthenticated` and `Denied`."""
+        door = self._version.engine.door
+        auth = await door.authenticate({k.lower(): v for k, v in (headers or {}).items()}, query or {})
+        await door.check(stream, group, id, auth)
+        followed = Followed(self._version)
+        try:
+            await followed.join("", stream, group, id)
+            yield followed
+        finally:
+            followed.leave()
 
     async def request(
         self,

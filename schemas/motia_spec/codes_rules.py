@@ -246,6 +246,6 @@ RULE_CODES: tuple[Code, ...] = (
         "M901",
         "not yet in force",
         "The key is part of the language, and this version does nothing with it. The message says what happens instead.",
-        "streams:\n  orderStatus: {}\nsteps:\n  A: { type: api, method: GET, path: /a, uses: { streams: [orderStatus] } }\n",
+        "steps:\n  A: { type: api, method: GET, path: /a, handler: steps/a.ts }\n# file: steps/a.ts\nexport const handler = async () => ({ status: 200 })\n",
     ),
 )

@@ -12,7 +12,7 @@ import pytest
 from support.process import motia
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("handlers.md", "testing.md")
+PAGES = ("handlers.md", "streams.md", "testing.md")
 _FILE = re.compile(r"^```\w+ ([\w./-]+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://)([^)#\s]+)(?:#[^)]*)?\)")
 

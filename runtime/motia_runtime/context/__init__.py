@@ -8,7 +8,7 @@ State writes and emits are buffered and become true together when the handler re
 """
 
 from motia_runtime.context.awaited import BaseState, BaseStreams, Context, State, StateGroup, StreamItems, Streams
-from motia_runtime.context.base import BaseContext, Emission, Running, Secrets, new_id
+from motia_runtime.context.base import BaseContext, Channel, Emission, Running, Secrets, StreamEvent, new_id
 from motia_runtime.context.blocking import (
     BaseSyncContext,
     BaseSyncState,
@@ -27,12 +27,14 @@ __all__ = [
     "BaseSyncContext",
     "BaseSyncState",
     "BaseSyncStreams",
+    "Channel",
     "Context",
     "Emission",
     "Running",
     "Secrets",
     "State",
     "StateGroup",
+    "StreamEvent",
     "StreamItems",
     "Streams",
     "SyncContext",

@@ -6,7 +6,7 @@ import builtins
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from motia_runtime.context.base import BaseContext, Emission
+from motia_runtime.context.base import BaseContext, Channel, Emission, StreamEvent
 
 if TYPE_CHECKING:
     from motia_runtime.effects import Unit
@@ -146,6 +146,20 @@ class StreamItems(Generic[T]):
     async def get_group(self, group: str) -> builtins.list[T]:
         """The items of a group, ordered by id."""
         return await self._unit.streams.get_group(self._name, group)
+
+    async def send(
+        self, group: str | Channel, type: str | StreamEvent, data: Any = None, *, id: str | None = None
+    ) -> None:
+        """Tell those who follow the group, or with `id` that item, at this moment: an event that is stored nowhere. `data` is any JSON."""
+        if isinstance(group, str):
+            to, item = group, id
+        else:
+            to, item = group["groupId"], group.get("id")
+        if isinstance(type, str):
+            kind = type
+        else:
+            kind, data = type["type"], type.get("data")
+        await self._unit.streams.send(self._name, to, item, kind, data)
 
 
 class BaseStreams:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 from motia_runtime.handler import Trigger
 from motia_runtime.runlog import RunLogger
@@ -18,6 +18,20 @@ class Emission(TypedDict):
 
     topic: str
     data: Any
+
+
+class StreamEvent(TypedDict):
+    """The original's form of what `send` sends."""
+
+    type: str
+    data: Any
+
+
+class Channel(TypedDict):
+    """The original's form of where it goes: a group, or one item of it."""
+
+    groupId: str
+    id: NotRequired[str]
 
 
 class Secrets(Mapping[str, str]):

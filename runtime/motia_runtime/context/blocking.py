@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from motia_runtime.context.awaited import Context, State, StateGroup, StreamItems, Streams
-from motia_runtime.context.base import BaseContext, Emission
+from motia_runtime.context.base import BaseContext, Channel, Emission, StreamEvent
 
 T = TypeVar("T")
 
@@ -133,6 +133,9 @@ class SyncStreamItems(Generic[T]):
     def get_group(self, group: str) -> builtins.list[T]:
         values: builtins.list[T] = self._call(self._items.get_group(group))
         return values
+
+    def send(self, group: str | Channel, type: str | StreamEvent, data: Any = None, *, id: str | None = None) -> None:
+        self._call(self._items.send(group, type, data, id=id))
 
 
 class BaseSyncStreams:

@@ -14,11 +14,12 @@ from litestar.handlers import ASGIRouteHandler, asgi
 from motia_runtime.controls.rate_limit import Limiter
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
-from motia_runtime.http.guard import Serve, send_answer
+from motia_runtime.http.guard import Serve, refuse_socket, send_answer
 from motia_runtime.http.limited import LimitedEndpoint
 from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
+from motia_runtime.http.streams.routes import StreamPath, StreamRoutes
 from motia_runtime.http.tasks import TaskPath
 from motia_runtime.runner import Answer, ApiRunner
 from motia_spec.model import ApiStep, Project
@@ -44,7 +45,12 @@ class Application(Litestar):
     """A Litestar application that looks among the steps first. Everything else (pages, health, handlers passed to
     `build_app`, 404) is Litestar's own routing. Why not steps as well: `routes`."""
 
-    def __init__(self, steps: Routes[PathEndpoint | TaskPath], handlers: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        steps: Routes[PathEndpoint | TaskPath | StreamPath],
+        handlers: Sequence[Any],
+        streams: StreamRoutes | None = None,
+    ) -> None:
         super().__init__(
             list(handlers),
             openapi_config=None,
@@ -52,6 +58,7 @@ class Application(Litestar):
             exception_handlers={HTTPException: _http_problem, Exception: _failure},
         )
         self.steps = steps
+        self.streams = streams
         self.fixed_steps: dict[
             tuple[str, bytes], Serve
         ] = {  # what `find_step` says of paths without parameters, none of them restricted
@@ -81,6 +88,10 @@ class Application(Litestar):
                 return send_answer(scope, send, refusal.answer())
             if found is not None:
                 return found[0](scope, receive, send, found[1])
+        elif scope["type"] == "websocket":  # at any path
+            if self.streams is not None:
+                return self.streams.socket(scope, receive, send)
+            return refuse_socket(scope, send, problem(404, "This app has no streams."))
         return super().__call__(scope, receive, send)
 
 
@@ -95,12 +106,13 @@ def build_app(
     runners: Mapping[str, ApiRunner] | None = None,
     limiters: Mapping[str, Limiter] | None = None,
     tasks: Mapping[str, TaskPath] | None = None,
+    streams: StreamRoutes | None = None,
 ) -> Application:
     """The application for `project`. `pages`: path to page, or to a function that makes it at each request. `handlers`: further Litestar
     route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name. `tasks`: by path,
-    which no step's path goes before."""
+    which no step's path goes before. `streams`: who follows them."""
     cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
-    routes: Routes[PathEndpoint | TaskPath] = Routes()
+    routes: Routes[PathEndpoint | TaskPath | StreamPath] = Routes()
     paths: dict[str, PathEndpoint] = {}
     for step in project.steps.values():
         if not isinstance(step, ApiStep):
@@ -120,8 +132,10 @@ def build_app(
             path.add(method, endpoint)
     for template, task_path in (tasks or {}).items():
         routes.add(template, task_path)
+    for template, stream_path in streams.paths.items() if streams is not None else ():
+        routes.add(template, stream_path)
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
-    return Application(routes, [*system, *handlers])
+    return Application(routes, [*system, *handlers], streams)
 
 
 def _health() -> ASGIRouteHandler:

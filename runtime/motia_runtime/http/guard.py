@@ -28,6 +28,7 @@ Find = Callable[[str, bytes], tuple[Serve, list[str]] | None]  # by method and p
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
 RESTRICTED = ("/__motia", "/__workbench")
+STREAMS = "/__motia/streams/"  # restricted as well, but pages of the origins in `server.cors` may read them
 DIRECT = "motia.answer"  # key of the scope: our server's way to take a whole response at once (`cycle`)
 KNOWN_HOSTS = 256  # verdicts kept
 DRAIN = 10.0  # seconds that requests of a replaced application may take
@@ -197,16 +198,16 @@ class Switch:
                 break
         try:
             # Litestar takes several slashes for one, so this does as well
-            if kind == "websocket" or (
-                "/__" in scope["path"] and _SLASHES.sub("/", scope["path"]).startswith(RESTRICTED)
-            ):
+            path = _SLASHES.sub("/", scope["path"]) if "/__" in scope["path"] else ""
+            if kind == "websocket" or path.startswith(RESTRICTED):
                 self.hosts.check(host, restricted=True)
-                _check_site(scope["headers"], host, self.hosts.origins if kind == "websocket" else frozenset())
+                shared = kind == "websocket" or path.startswith(STREAMS)
+                _check_site(scope["headers"], host, self.hosts.origins if shared else frozenset())
             else:
                 self.hosts.check(host, restricted=False)
         except Refused as refusal:
             if kind == "websocket":
-                await send({"type": "websocket.close", "code": 1008})  # before accept: answers 403
+                await refuse_socket(scope, send, refusal.answer())
             else:
                 await send_answer(scope, send, refusal.answer())
             return
@@ -216,6 +217,16 @@ class Switch:
             await served.app(scope, receive, send)
         finally:
             served.leave()
+
+
+async def refuse_socket(scope: Scope, send: Send, answer: Answer) -> None:
+    """Answer a handshake: with this where the server can, else with its own 403."""
+    if "websocket.http.response" not in scope.get("extensions", ()):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    start = {"type": "websocket.http.response.start", "status": answer.status, "headers": answer.headers}
+    await send(start)
+    await send({"type": "websocket.http.response.body", "body": answer.body})
 
 
 async def send_answer(scope: Scope, send: Send, answer: Answer, extra: tuple[tuple[bytes, bytes], ...] = ()) -> None:

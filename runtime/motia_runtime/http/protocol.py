@@ -24,7 +24,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from motia_runtime.http.cycle import Cycle
 from motia_runtime.http.exchange import NOTED, note
 from motia_runtime.http.problems import problem
+from motia_runtime.http.rfc6455 import VERSION, accept_key, subprotocols
 from motia_runtime.http.shared import State
+from motia_runtime.http.socket import Socket
+from motia_runtime.runner import Answer
 
 METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
 REFUSED_METHODS = frozenset({b"TRACE", b"CONNECT"})
@@ -71,7 +74,8 @@ class Connection(HttpToolsProtocol):
         self._take: Callable[[Cycle], Coroutine[Any, Any, None] | None] | None = getattr(self.app, "take", None)
         self._expects_continue = False
         self._upgrade = False
-        self._websocket = False
+        self._wanted: Cycle | None = None  # the request for a WebSocket
+        self._socket: Socket | None = None
         self.ended = False  # the client sends no more
 
     # asyncio.Protocol
@@ -89,10 +93,16 @@ class Connection(HttpToolsProtocol):
             if cycle is not None:
                 cycle.disconnect()
         self.waiting.clear()
+        if self._socket is not None:
+            self.state.sockets -= 1
+            self._socket.lost()
         self.flow.resume_writing()
         self.parser = None  # breaks the reference cycle with it
 
     def data_received(self, data: bytes) -> None:
+        if self._socket is not None:
+            self._socket.feed(data)
+            return
         if self.reading == CLOSED:
             self._lingered += len(data)
             if self._lingered > LINGER_BYTES:
@@ -103,8 +113,8 @@ class Connection(HttpToolsProtocol):
         self._fed += len(data)
         try:
             self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgraded()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :])
             return
         except httptools.HttpParserError as error:
             self._unparsable(error)
@@ -125,6 +135,8 @@ class Connection(HttpToolsProtocol):
     def eof_received(self) -> bool:  # type: ignore[override]  # the base class closes always
         """The client sends no more. It still gets the answers to what it has sent in full."""
         self.ended = True
+        if self._socket is not None:
+            return False
         if self.reading == BODY and self.parsed is not None:
             self._drop(self.parsed)
         self.reading = CLOSED
@@ -139,6 +151,8 @@ class Connection(HttpToolsProtocol):
     def resume_writing(self) -> None:
         self._write_deadline = math.inf
         super().resume_writing()
+        if self._socket is not None:
+            self._socket.drained()
 
     # Parser callbacks
 
@@ -154,7 +168,7 @@ class Connection(HttpToolsProtocol):
         self.noted = {}
         self._expects_continue = False
         self._upgrade = False
-        self._websocket = False
+        self._wanted = None
 
     def on_url(self, url: bytes) -> None:
         self.url += url
@@ -218,9 +232,8 @@ class Connection(HttpToolsProtocol):
         self._body_received = 0
         keep_alive = version == "1.1" and parser.should_keep_alive() and not self._upgrade and not self.state.draining
         cycle = Cycle(self, method.decode("ascii"), version, path, raw_path, query, keep_alive, self._expects_continue)
-        if self._upgrade and self._should_upgrade():
-            self._websocket = True
-            self.scope = cycle.scope  # type: ignore[assignment]  # a dict of that shape
+        if self._upgrade and self._get_upgrade() == b"websocket":
+            self._wanted = cycle
             return
         self.parsed = cycle
         if self.running is None:
@@ -287,11 +300,14 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem and end the connection, after the answers to earlier requests. `cycle`: instead of its own answer."""
         if self.reading == CLOSED and cycle is None:
             return
+        self.end_with(problem(status, detail), cycle=cycle)
+
+    def end_with(self, answer: Answer, *, cycle: Cycle | None = None) -> None:
+        """As `refuse`, with any answer."""
         self.reading = CLOSED
-        answer = problem(status, detail)
         head = b"".join(b"%s: %s\r\n" % pair for pair in answer.headers)
         words = b"%s%scontent-length: %d\r\nconnection: close\r\n\r\n%s" % (
-            self.state.head(status),
+            self.state.head(answer.status),
             head,
             len(answer.body),
             answer.body,
@@ -353,20 +369,73 @@ class Connection(HttpToolsProtocol):
         else:
             self.refuse(400, f"Not a valid HTTP/1.1 request: {error}.", cycle=cycle)
 
-    def _upgraded(self) -> None:
-        if not self._websocket:
+    # WebSockets
+
+    def _upgraded(self, rest: bytes) -> None:
+        """The parser has stopped at the end of a head that asks for another protocol."""
+        if self._wanted is None:
             self.deadline = math.inf
-            self.reading = CLOSED  # an upgrade we do not offer is ignored (RFC 9110, 7.8), but the parser has stopped
+            self.reading = CLOSED  # an upgrade we do not offer is ignored (RFC 9110, 7.8)
         elif self.running is not None or self.waiting:
             self.refuse(400, "An upgrade can't be pipelined.")
         else:
+            self._shake_hands(self._wanted, rest)
+
+    def _shake_hands(self, cycle: Cycle, rest: bytes) -> None:
+        self._wanted = None
+        given: dict[bytes, list[bytes]] = {}
+        for name, value in cycle.headers:
+            given.setdefault(name, []).append(value)
+        if cycle.method != "GET" or cycle.version != "1.1" or given.keys() & {b"content-length", b"transfer-encoding"}:
+            self.refuse(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.")
+            return
+        if given.get(b"sec-websocket-version") != [VERSION]:
+            unknown = problem(426, "The WebSocket version here is 13.", headers=((b"sec-websocket-version", VERSION),))
+            self.end_with(unknown)
+            return
+        keys = given.get(b"sec-websocket-key", [])
+        accept = accept_key(keys[0]) if len(keys) == 1 else None
+        offered = subprotocols(given.get(b"sec-websocket-protocol", []))
+        if accept is None or offered is None:
+            what = (
+                "Sec-WebSocket-Key is 16 bytes in base64"
+                if accept is None
+                else "Sec-WebSocket-Protocol is a list of tokens"
+            )
+            self.refuse(400, f"{what}, sent once.")
+        elif self.state.sockets >= self.limits.sockets:
+            full = problem(503, "There are as many WebSockets as there may be.", headers=((b"retry-after", b"5"),))
+            self.end_with(full)
+        else:
+            self.deadline = math.inf  # those who let it in have their own
             self.reading = CLOSED
-            self.handle_websocket_upgrade()
+            self.state.sockets += 1
+            socket = self._socket = Socket(self, cycle.scope, accept, offered)
+            socket.task = self.loop.create_task(socket.run(self.app))
+            self.tasks.add(socket.task)
+            if rest:
+                socket.feed(rest)
+
+    def opened(self) -> None:
+        """The WebSocket is accepted."""
+        self.state.total_requests += 1
+        self.parser = None
+        self.headers = []
+
+    def linger(self) -> None:
+        """Wait for the client to go, for a moment."""
+        self.deadline = self.loop.time() + self.limits.linger
+
+    def hang_up(self) -> None:
+        """Close once what is written has been sent, or has not been for `Limits.write_timeout`."""
+        self._hang_up()
 
     # Time
 
     def check(self, now: float) -> None:
         """Act on what has taken too long. Called now and then, with the loop's time."""
+        if self._socket is not None:
+            self._socket.check(now)
         if now >= self._write_deadline:
             self.abort()
         elif now < self.deadline:
@@ -387,6 +456,9 @@ class Connection(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """The server stops: no further request on this connection."""
+        if self._socket is not None:
+            self._socket.close(1012, "the app restarts or stops")
+            return
         last = self.waiting[-1] if self.waiting else self.running
         if last is not None:
             if not last.started:

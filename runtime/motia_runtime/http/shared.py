@@ -26,6 +26,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     idle_timeout: float = 65.0  # between requests; longer than the 60 s that load balancers keep connections
     write_timeout: float = 30.0  # for a client that does not read its answer
     linger: float = 2.0  # for a client that still sends after the last answer
+    sockets: int = 10_000  # WebSockets at once
+    message_bytes: int = 64 * 1024  # of a client's message on a WebSocket
+    ping_interval: float = 20.0  # between pings to a WebSocket that says nothing
 
 
 class _Connections(set[Any]):
@@ -55,6 +58,7 @@ class State(ServerState):
         self.connections = _Connections()
         self.empty = self.connections.empty
         self.draining = False
+        self.sockets = 0
         self.date_lines = 1
         self._heads: dict[int, bytes] = {}
         self._answers: dict[tuple[int, tuple[Header, ...]], bytes] = {}

@@ -35,10 +35,10 @@ class Codecs:
         self.emits = {e.topic: types.codec(project.topics[e.topic].schema) for e in step.emits}
         self.streams = {s.name: types.codec(s.schema) for s in project.streams.values()}
         self._state = {g.name: types.codec(g.schema) for g in project.state.values()}
-        self._any = types.codec(None)
+        self.any = types.codec(None)
 
     def of_group(self, group: str) -> Codec:
-        return self._state.get(group, self._any)
+        return self._state.get(group, self.any)
 
 
 class RemoteAttempt:
@@ -123,12 +123,13 @@ class RemoteUnit:
 class RemoteStreams:
     """`streams.StreamStore`, over here."""
 
-    __slots__ = ("_codecs", "_line", "_number")
+    __slots__ = ("_any", "_codecs", "_line", "_number")
 
     def __init__(self, number: int, line: Line, codecs: Codecs) -> None:
         self._number = number
         self._line = line
         self._codecs = codecs.streams
+        self._any = codecs.any
 
     def known(self, stream: str) -> str:
         if stream in self._codecs:
@@ -157,6 +158,9 @@ class RemoteStreams:
 
     async def get_group(self, stream: str, group: str) -> list[Any]:
         return [self._read(stream, data) for data in await self._ask("stream_group", stream, group)]
+
+    async def send(self, stream: str, group: str, id: str | None, type: str, data: Any) -> None:
+        await self._ask("stream_send", stream, group, id, type, self._any.encode(data))
 
     def _read(self, stream: str, data: bytes | None) -> Any:
         return None if data is None else self._codecs[stream].decode(data, trusted=True)

@@ -43,6 +43,7 @@ class Requests:
             "stream_swap": self._stream_swap,
             "stream_delete": self._stream_delete,
             "stream_group": self._stream_group,
+            "stream_send": self._stream_send,
         }
 
     def say(self, line: Say) -> None:
@@ -128,6 +129,9 @@ class Requests:
 
     async def _stream_group(self, name: str, group: str) -> list[bytes]:
         return [_json(value) for value in await self._run.unit.streams.get_group(name, group)]
+
+    async def _stream_send(self, name: str, group: str, id: str | None, type: str, data: bytes) -> None:
+        await self._run.unit.streams.send(name, group, id, type, msgspec.Raw(data))
 
     async def _stream_swap(self, name: str, group: str, id: str, old: bytes | None, new: bytes) -> tuple[bool, Any]:
         """Write `new` if the item is still `old`. Gives whether it was, and what it is now."""

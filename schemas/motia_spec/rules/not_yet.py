@@ -15,20 +15,6 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
             place = step.handler.place if step.handler.explicit else step.place
             path = at.at("handler") if step.handler.explicit else at.path
             yield _note(place, "a TypeScript or JavaScript handler", "the step does not run", path)
-    yield from _sections(checking)
-
-
-def _sections(checking: Checking) -> Iterator[Diagnostic]:
-    spec = checking.spec
-    streams = spec.map("streams")
-    if streams.node.entries:
-        yield _note(spec.key_place("streams"), "live delivery of streams", "browsers can't connect", "/streams")
-    for _, _, at in streams.maps():
-        if "access" in at:
-            yield _note(at.key_place("access"), "access", "it is never called", at.at("access"))
-    server = spec.map("server")
-    if "streamAuth" in server:
-        yield _note(server.key_place("streamAuth"), "streamAuth", "it is never called", server.at("streamAuth"))
 
 
 def _note(place: Place, what: str, effect: str, path: str) -> Diagnostic:
