@@ -25,6 +25,7 @@ from motia_runtime.handler import RetryLater, Trigger
 from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable
 from motia_runtime.records import RunRecord
+from motia_runtime.redaction import Redaction
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause
 from motia_runtime.suspects import Suspects
 from motia_runtime.trace import new_span_id
@@ -311,8 +312,8 @@ class _Part:
         self._attempt = attempt
         self._arrival = arrival
 
-    def record(self, epoch: float) -> RunRecord:
-        run, asked = self._attempt, self._arrival.asked
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
+        run, asked, data = self._attempt, self._arrival.asked, self._arrival.record.data
         return RunRecord(
             trace_id=asked.trace.trace_id,
             span_id=new_span_id(),
@@ -324,5 +325,6 @@ class _Part:
             queued=max(0.0, epoch + run.start - self._arrival.record.time),
             duration=run.duration,
             outcome=run.outcome,
+            input=redaction.payload(data, redaction.input_of(asked.topic), known=run.outcome == "ok"),
             batch=run.trace_id,
         )

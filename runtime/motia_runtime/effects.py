@@ -6,6 +6,7 @@ nothing ever is when the handler fails.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable
 from typing import Any
 
@@ -16,9 +17,11 @@ from motia_runtime.codec import Codec
 from motia_runtime.commit import Claim, Commits
 from motia_runtime.delayed import keyed_slot, own_slot
 from motia_runtime.handler import InvalidTopic, TooManyEffects
-from motia_runtime.plans import Emitted, Mark, Planned, Write
+from motia_runtime.noted import NotedStreams, Notes
+from motia_runtime.plans import Emitted, Mark, Planned
+from motia_runtime.plans import Write as PlannedWrite
 from motia_runtime.ports import Clock, Conflict, Log, TooLarge
-from motia_runtime.records import LISTED, EmitInfo, StateInfo
+from motia_runtime.redaction import Redaction
 from motia_runtime.state import StateStore, Value, subject_of
 from motia_runtime.streams import StreamStore
 from motia_runtime.trace import format_parent
@@ -35,6 +38,7 @@ class Services(msgspec.Struct, frozen=True):
     state: StateStore
     streams: StreamStore
     commits: Commits
+    redaction: Redaction
 
 
 class Outlet(msgspec.Struct, frozen=True):
@@ -44,19 +48,28 @@ class Outlet(msgspec.Struct, frozen=True):
     subject: str
 
 
-class _Write(msgspec.Struct):
+class Write(msgspec.Struct):
     subject: str
     data: bytes | None  # None deletes
     ttl: float | None
+    called: float = 0.0  # `time.perf_counter`
+    planned: PlannedWrite | None = None
+
+    @property
+    def revision(self) -> int:
+        """That it was written over."""
+        return 0 if self.planned is None else self.planned.expect
 
 
-class _Emit(msgspec.Struct):
+class Emission(msgspec.Struct):
     topic: str
     subject: str
     data: bytes
     delay: float | None
     at: float | None
     slot: str | None = None  # with a key: where it waits
+    key: str | None = None
+    called: float = 0.0  # `time.perf_counter`
 
 
 class Unit(msgspec.Struct, eq=False):
@@ -65,15 +78,13 @@ class Unit(msgspec.Struct, eq=False):
     _claim: Claim
     trace_id: str
     span_id: str
-    streams: StreamStore
-    _writes: dict[tuple[str, str], _Write] = {}
+    _writes: dict[tuple[str, str], Write] = {}
     _reads: dict[tuple[str, str], Value] = {}
-    _emits: list[_Emit] = []
+    _emits: list[Emission] = []
     _cancels: dict[str, None] = {}  # slots
     _marks: list[Mark] = []
-    emitted: list[EmitInfo] = []  # for the run's record
-    written: list[StateInfo] = []
-    more: int = 0
+    _streams: StreamStore | None = None
+    notes: Notes | None = None  # of what has come true
 
     # -- building
 
@@ -92,7 +103,7 @@ class Unit(msgspec.Struct, eq=False):
             slot = keyed_slot(topic, key)
             self._forget_slot(slot)
         self._count()
-        self._emits.append(_Emit(topic, outlet.subject, encoded, delay, at, slot))
+        self._emits.append(Emission(topic, outlet.subject, encoded, delay, at, slot, key, time.perf_counter()))
 
     def cancel_emit(self, topic: str, key: str) -> None:
         self._outlet(topic)
@@ -124,19 +135,23 @@ class Unit(msgspec.Struct, eq=False):
             raise TooLarge(
                 f"state {group}/{key} has {len(data):,} bytes of JSON; at most {self._services.log.max_size - HEADROOM:,} fit"
             )
-        self._write(group, key, _Write(subject, data, ttl if ttl is not None else self._services.state.ttl(group)))
+        self._write(
+            group,
+            key,
+            Write(subject, data, ttl if ttl is not None else self._services.state.ttl(group), time.perf_counter()),
+        )
 
     async def delete(self, group: str, key: str) -> bool:
         there = await self._data(group, key) is not None
         if there:
-            self._write(group, key, _Write(subject_of(group, key), None, None))
+            self._write(group, key, Write(subject_of(group, key), None, None, time.perf_counter()))
         return there
 
     def mark(self, mark: Mark) -> None:
         """A record of our own that becomes true with the effects of this run."""
         self._marks.append(mark)
 
-    def _write(self, group: str, key: str, write: _Write) -> None:
+    def _write(self, group: str, key: str, write: Write) -> None:
         if (group, key) not in self._writes:
             self._count()
         self._writes[group, key] = write
@@ -147,11 +162,29 @@ class Unit(msgspec.Struct, eq=False):
                 f"a run may have {EFFECTS_PER_RUN:,} effects; emit fewer, larger events, or commit in between with `ctx.flush()`"
             )
 
+    # -- streams, which are not buffered
+
+    @property
+    def streams(self) -> StreamStore:
+        if self._streams is None:
+            self._streams = self._open_streams()
+        return self._streams
+
+    def _open_streams(self) -> StreamStore:
+        if self.notes is None:
+            self.notes = Notes()
+        return NotedStreams(self._services.streams, self.notes, self._services.redaction)
+
     # -- reading: the run's own writes first, then what it has read before, then the log
 
     async def get(self, group: str, key: str) -> Any:
         data = await self._data(group, key)
         return None if data is None else self._services.state.codec(group).decode(data, trusted=True)
+
+    @property
+    def reads(self) -> dict[tuple[str, str], Value]:
+        """What it has read since it began, or since it has flushed."""
+        return self._reads
 
     async def items(self, group: str) -> dict[str, Any]:
         found: dict[str, bytes | None] = {**await self._services.state.read_group(group)}
@@ -211,10 +244,9 @@ class Unit(msgspec.Struct, eq=False):
                 return False
         finally:
             claim.committing = False
-        for (group, key), write in writes.items():
-            self._note(self.written, StateInfo("delete" if write.data is None else "set", group, key))
-        for emit in emits:
-            self._note(self.emitted, EmitInfo(emit.topic, len(emit.data), emit.at))
+        if self.notes is None:
+            self.notes = Notes()
+        self.notes.take(emits, writes, self._reads, self._services.redaction)
         return True
 
     async def _commit_one(self) -> bool:
@@ -255,7 +287,8 @@ class Unit(msgspec.Struct, eq=False):
                 revision, over = commits.known(subject)
             else:
                 revision, over = read.revision, read.id
-            effects.writes.append(Write(subject, write.data, revision, over, write.ttl))
+            planned = write.planned = PlannedWrite(subject, write.data, revision, over, write.ttl)
+            effects.writes.append(planned)
         for emit in self._emits:
             self._settle(emit)
             effects.emits.append(Emitted(emit.subject, emit.data, emit.at, None, emit.slot))
@@ -266,7 +299,7 @@ class Unit(msgspec.Struct, eq=False):
         """Whether a key is used, which takes more than one write."""
         return bool(self._cancels) or any(emit.slot is not None for emit in self._emits)
 
-    def _settle(self, emit: _Emit) -> None:
+    def _settle(self, emit: Emission) -> None:
         """A delay counts from the commit."""
         if emit.delay is not None:
             emit.at, emit.delay = self._services.clock.time() + emit.delay, None
@@ -277,9 +310,3 @@ class Unit(msgspec.Struct, eq=False):
         self._cancels.clear()
         self._marks.clear()
         self._reads.clear()  # revisions are new
-
-    def _note(self, listed: list[Any], info: object) -> None:
-        if len(listed) < LISTED:
-            listed.append(info)
-        else:
-            self.more += 1

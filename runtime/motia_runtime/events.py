@@ -150,7 +150,7 @@ class EventWorker(Worker):
         cancels, watchdog = runs.cancels, runs.executor.watchdog
         conflicts = 0
         while True:
-            attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued)
+            attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued, arrival.record.data)
             attempt.conflicts = conflicts
             try:
                 if not handler.is_async or not cancels.none:
@@ -328,7 +328,8 @@ class EventWorker(Worker):
     def attempt(self, arrival: Arrival) -> Attempt:
         asked = arrival.asked
         trigger = Trigger(type="event", topic=asked.topic, event_id=asked.event_id)
-        return self.runs.begin(self._plan, asked.trace, trigger, self._claim(arrival), asked.attempt)
+        claim, given = self._claim(arrival), arrival.record.data
+        return self.runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, given=given)
 
     def _claim(self, arrival: Arrival) -> Claim:
         asked, name = arrival.asked, self.step.name

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from motia_runtime.handler import Fault
+from motia_spec.keywords import SENSITIVE
 
 MOST_FAULTS = 20  # per value
 _SHOWN = 60  # characters of a value
@@ -30,6 +31,8 @@ def position(value: Any, path: Iterable[str | int]) -> tuple[int, ...]:
 def fault_of(error: Any) -> Fault:
     """A fault from an error of `jsonschema`."""
     keyword = str(error.validator or "false")
+    if isinstance(error.schema, dict) and error.schema.get(SENSITIVE) is True:
+        return Fault(pointer(error.absolute_path), keyword, f"does not fit `{keyword}`")
     return Fault(pointer(error.absolute_path), keyword, _detail(keyword, error.validator_value, error.instance, error))
 
 

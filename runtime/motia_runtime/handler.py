@@ -148,7 +148,7 @@ Piece: TypeAlias = (
 )  # what a handler that streams yields; a Response only as the first
 
 
-class Trigger(msgspec.Struct, frozen=True, kw_only=True):
+class Trigger(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What started this run."""
 
     type: Literal["api", "event", "cron", "manual"]

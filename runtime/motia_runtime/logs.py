@@ -47,7 +47,8 @@ class Mask:
     """Hides secret values and the credentials in URLs. Lives as long as the process; the values are those at its creation."""
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        values = sorted({s for s in secrets if len(s) >= SHORTEST_SECRET}, key=len, reverse=True)
+        self.secrets = frozenset(s for s in secrets if len(s) >= SHORTEST_SECRET)
+        values = sorted(self.secrets, key=len, reverse=True)
         self._values = re.compile("|".join(map(re.escape, values))) if values else None
 
     @classmethod

@@ -13,8 +13,8 @@ from motia_runtime.streams import StreamStore
 class ReadOnlyUnit(Unit):
     """Takes the place of the attempt's unit. Raises `ReadOnly`."""
 
-    def __post_init__(self) -> None:
-        self.streams = _ReadOnlyStreams(self.streams)
+    def _open_streams(self) -> StreamStore:
+        return _ReadOnlyStreams(self._services.streams)
 
     def emit(self, topic: str, data: Any, delay: float | None, at: float | None, key: str | None = None) -> NoReturn:
         raise ReadOnly(f"it emits {topic!r}")
@@ -44,6 +44,3 @@ class _ReadOnlyStreams(StreamStore):
 
     async def delete(self, stream: str, group: str, id: str) -> NoReturn:
         raise ReadOnly(f"it deletes {id!r} from the stream {stream!r}")
-
-    async def send(self, stream: str, group: str, id: str | None, type: str, data: Any) -> NoReturn:
-        raise ReadOnly(f"it sends {type!r} to the stream {stream!r}")

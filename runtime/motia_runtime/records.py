@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
@@ -12,14 +13,17 @@ import msgspec
 
 from motia_runtime.handler import Trigger
 from motia_runtime.ports import Log
+from motia_runtime.redaction import NOTHING, Redaction
 from motia_runtime.runlog import LogLine
 
 SUBJECT = "run.records"
-LISTED = 100  # emits and state operations listed in one record; more are counted, not listed
-RECORD_SIZE = 256 * 1024  # bytes; a larger record leaves out its log lines and lists
+LISTED = 100  # emits, operations on state and on streams listed in one record, of each; more are counted
+RECORD_SIZE = 256 * 1024  # bytes; a larger record leaves out payloads, then the middle of its log
 ENTRY_SIZE = 512 * 1024  # bytes of records in one entry of the log
 GATHER = 0.05  # seconds that records wait for company
 TOGETHER = 256  # records that are written without waiting
+SWITCH = "MOTIA_TRACING"  # environment variable; "off" has no records written
+LONGEST_NAMES = 2_000  # bytes that an effect takes without its payload
 PAGE = 200  # entries read at a time
 
 _log = logging.getLogger("motia.records")
@@ -31,16 +35,41 @@ class ErrorInfo(msgspec.Struct, frozen=True, omit_defaults=True):
     stack: str = ""  # the user's frames only
 
 
-class EmitInfo(msgspec.Struct, frozen=True, omit_defaults=True):
+# Payloads are JSON as it was, without what `redaction` hides; one longer than 4 KiB is {"$cut": "how it begins", "bytes": its size}. `offset`:
+# seconds from the start of the run to the call.
+
+
+class EmitInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     topic: str
     size: int  # bytes
     at: float | None = None
+    data: msgspec.Raw = NOTHING
+    offset: float = 0.0
+    key: str = ""
 
 
-class StateInfo(msgspec.Struct, frozen=True, omit_defaults=True):
-    op: str  # set or delete
+class StateInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a run did with a key: the last that it did."""
+
+    op: str  # get, set or delete
     group: str
     key: str
+    revision: int = 0  # that it found, 0: the key was never written
+    before: msgspec.Raw = NOTHING  # what it found; empty when there was nothing, or it did not look
+    data: msgspec.Raw = NOTHING  # what it set
+    offset: float = 0.0
+
+
+class StreamInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """What a run did with a stream, at once, whatever has become of the run."""
+
+    op: str  # set, delete or send
+    stream: str
+    group: str
+    id: str = ""
+    data: msgspec.Raw = NOTHING
+    type: str = ""  # of an event that was sent
+    offset: float = 0.0
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -61,9 +90,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     streamed: int | None = None  # bytes of an api step's answer that were sent in pieces; None: it was sent whole
     conflicts: int = 0  # times the run began again because another run wrote what it had read
     error: ErrorInfo | None = None
+    query: dict[str, Any] = {}  # of a request
+    headers: dict[str, str] = {}  # of a request
+    input: msgspec.Raw = NOTHING  # the request's body, the event
     emits: list[EmitInfo] = []
     state: list[StateInfo] = []
-    more_effects: int = 0
+    streams: list[StreamInfo] = []
+    more_effects: int = 0  # not listed
     logs: list[LogLine] = []
     more_logs: int = 0
     events: list[str] = []  # of a batch: ids of all events of the list
@@ -95,19 +128,23 @@ _WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "cancelled": 2, "faile
 
 
 class Recorded(Protocol):
-    def record(self, epoch: float) -> RunRecord: ...
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord: ...
 
 
 class RecordWriter:
     """Collects records and writes them together, a line of JSON each: one entry of the log for all runs of a moment, so that the broker
     has little to do with them. What is not written when the process dies is lost; effects never are. Lives as long as the engine."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, redaction: Redaction) -> None:
         self._log = log
+        self._redaction = redaction
         self._loop = asyncio.get_running_loop()
         self._ended: list[Recorded] = []
+        self._is_off = os.environ.get(SWITCH, "") == "off"
 
     def add(self, ended: Recorded) -> None:
+        if self._is_off:
+            return
         self._ended.append(ended)
         if len(self._ended) == 1:
             self._loop.call_later(GATHER, self.flush)
@@ -119,17 +156,17 @@ class RecordWriter:
         if not ended:
             return
         epoch = time.time() - time.perf_counter()
-        records = [one.record(epoch) for one in ended]
+        records = [one.record(epoch, self._redaction) for one in ended]
         try:
             data = _encode_lines(records)
         except UNSAYABLE:
             data = b""  # one of them; line by line, the others are not lost with it
-        if 0 < len(data) <= ENTRY_SIZE:
+        if 0 < len(data) <= ENTRY_SIZE and self._redaction.is_clean(data):
             self._log.note(SUBJECT, data)
             return
         lines: list[bytes] = []
         size = 0
-        for line in map(_line, records):
+        for line in map(self._line, records):
             if size + len(line) > ENTRY_SIZE:
                 self._log.note(SUBJECT, b"".join(lines))
                 lines, size = [], 0
@@ -137,10 +174,22 @@ class RecordWriter:
             size += len(line)
         self._log.note(SUBJECT, b"".join(lines))
 
+    def _line(self, record: RunRecord) -> bytes:
+        data = _encode_any(record)
+        if not self._redaction.is_clean(data):
+            data = self._redaction.masked(data)
+            record = read_record(data)
+        for shorter in (_without_payloads, _without_lists, _with_fewer_lines):
+            if len(data) <= RECORD_SIZE:
+                break
+            record = shorter(record)
+            data = _encode(record)
+        return data + b"\n"
 
-def _line(record: RunRecord) -> bytes:
+
+def _encode_any(record: RunRecord) -> bytes:
     try:
-        data = _encode(record)
+        return _encode(record)
     except UNSAYABLE:
         logs = [
             LogLine(
@@ -151,15 +200,42 @@ def _line(record: RunRecord) -> bytes:
             )
             for line in record.logs
         ]
-        record = msgspec.structs.replace(record, logs=logs)
-        data = _encode(record)
-    if len(data) > RECORD_SIZE:
-        more = record.more_effects + len(record.emits) + len(record.state)
-        slim = msgspec.structs.replace(
-            record, logs=[], more_logs=record.more_logs + len(record.logs), emits=[], state=[], more_effects=more
-        )
-        data = _encode(slim)
-    return data + b"\n"
+        headers = {repr(name): repr(value) for name, value in record.headers.items()}
+        return _encode(msgspec.structs.replace(record, logs=logs, headers=headers, query={}))
+
+
+def _without_payloads(record: RunRecord) -> RunRecord:
+    replace = msgspec.structs.replace
+    return replace(
+        record,
+        input=NOTHING,
+        emits=[replace(emit, data=NOTHING) for emit in record.emits],
+        state=[replace(one, before=NOTHING, data=NOTHING) for one in record.state],
+        streams=[replace(one, data=NOTHING) for one in record.streams],
+    )
+
+
+def _without_lists(record: RunRecord) -> RunRecord:
+    """Names may be long as well."""
+    left = len(record.emits) + len(record.state) + len(record.streams)
+    if left * LONGEST_NAMES <= RECORD_SIZE // 2:
+        return record
+    return msgspec.structs.replace(record, emits=[], state=[], streams=[], more_effects=record.more_effects + left)
+
+
+def _with_fewer_lines(record: RunRecord) -> RunRecord:
+    """Those at the beginning and at the end stay, as many as fit."""
+    sizes = [len(_encode(line)) for line in record.logs]
+    room = RECORD_SIZE // 2 - max(0, len(_encode(record)) - sum(sizes) - RECORD_SIZE // 2)
+    first, last = 0, len(sizes)
+    while first < last:
+        number = first if (first + last) % 2 == len(sizes) % 2 else last - 1
+        room -= sizes[number] + 1
+        if room < 0:
+            break
+        first, last = (first + 1, last) if number == first else (first, last - 1)
+    logs = [*record.logs[:first], *record.logs[last:]]
+    return msgspec.structs.replace(record, logs=logs, more_logs=record.more_logs + last - first)
 
 
 class TraceStore:

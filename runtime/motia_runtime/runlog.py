@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-LINES_PER_RUN = 200  # lines kept in a record; more are counted, not kept
+LINES_PER_RUN = 1_000  # lines kept in a record; more are counted, not kept
 LINE_LENGTH = 2_000  # characters kept of a message
 
 _log = logging.getLogger("motia.run")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import time
+from typing import Any
 
 import msgspec
 
@@ -19,8 +20,10 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
+from motia_runtime.noted import Asked, Kept, emits_of, keep, state_of, streams_of
 from motia_runtime.readonly import ReadOnlyUnit
 from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
+from motia_runtime.redaction import NOTHING, PAYLOAD, Redaction
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
@@ -30,6 +33,9 @@ from motia_spec.model import Project, Retry
 
 CONFLICTS_PER_REQUEST = 100  # times a run begins again because of concurrent writers, before it counts as failed
 CONFLICTS_PER_RUN = 1_000  # of one that nobody waits for: a hot key over several engines uses up no attempts
+
+NO_QUERY: dict[str, Any] = {}
+NO_HEADERS: dict[str, str] = {}
 
 _log = logging.getLogger("motia.engine")
 
@@ -53,8 +59,8 @@ class Attempt(msgspec.Struct, eq=False):
     trace_id: str
     parent_id: str
     replay_of: str
-    # of a request only method and path, so that a record that waits to be written keeps no body in memory
-    _asked: Trigger | tuple[str, str]
+    _asked: Trigger | Asked
+    _input: bytes | Kept | None  # of an event; None: there is none, or the request has it
     _claim: Claim | None
     number: int
     queued: float
@@ -95,9 +101,7 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def trigger(self) -> Trigger:
         asked = self._asked
-        if not isinstance(asked, Trigger):
-            asked = self._asked = Trigger(type="api", method=asked[0], path=asked[1])
-        return asked
+        return asked if isinstance(asked, Trigger) else asked.trigger
 
     @property
     def ctx(self) -> Context:
@@ -123,7 +127,7 @@ class Attempt(msgspec.Struct, eq=False):
     def _new_unit(self, kind: type[Unit]) -> Unit:
         claim, services = self.claim, self._services
         claim.flushing = 0
-        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id, services.streams)
+        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id)
 
     @property
     def has_effects(self) -> bool:
@@ -138,10 +142,17 @@ class Attempt(msgspec.Struct, eq=False):
         """None when there are none."""
         return self._unit
 
-    def record(self, epoch: float) -> RunRecord:
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
         `time.perf_counter()` for seconds since the epoch."""
-        unit, logger = self._unit, self._logger
+        unit, logger, asked = self._unit, self._logger, self._asked
+        if isinstance(asked, Trigger):
+            query, headers, given = NO_QUERY, NO_HEADERS, NOTHING
+            if self._input is not None:
+                data = Kept(self._input) if isinstance(self._input, bytes) else self._input
+                given = data.shown(redaction, redaction.input_of(asked.topic), known=self.outcome == "ok")
+        else:
+            query, headers, given = asked.shown(redaction, self.plan.name)
         plain = unit is None and logger is None and self.error is None and self.streamed is None
         if plain and self.number == 1 and not self.events:
             return RunRecord(  # the same, for a fourth of the time
@@ -157,7 +168,12 @@ class Attempt(msgspec.Struct, eq=False):
                 outcome=self.outcome,
                 status=self.status,
                 conflicts=self.conflicts,
+                query=query,
+                headers=headers,
+                input=given,
             )
+        notes = None if unit is None else unit.notes
+        reads = {} if unit is None else unit.reads
         return RunRecord(
             trace_id=self.trace_id,
             span_id=self.span_id,
@@ -173,9 +189,13 @@ class Attempt(msgspec.Struct, eq=False):
             status=self.status,
             conflicts=self.conflicts,
             error=self.error,
-            emits=[] if unit is None else unit.emitted,
-            state=[] if unit is None else unit.written,
-            more_effects=0 if unit is None else unit.more,
+            query=query,
+            headers=headers,
+            input=given,
+            emits=[] if notes is None else emits_of(notes, redaction, self.start),
+            state=state_of(notes, reads, redaction, self.start) if notes or reads else [],
+            streams=[] if notes is None else streams_of(notes.streams, redaction, self.start),
+            more_effects=0 if notes is None else notes.left_out(),
             logs=[] if logger is None else logger.lines,
             more_logs=0 if logger is None else logger.dropped,
             events=self.events,
@@ -189,7 +209,7 @@ class Runs:
     def __init__(self, project: Project, types: Types, services: Services, executor: Executor) -> None:
         self.services = services
         self.executor = executor
-        self.records = RecordWriter(services.log)
+        self.records = RecordWriter(services.log, services.redaction)
         self.cancels = Cancels(services.log)
         self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
@@ -213,9 +233,15 @@ class Runs:
         claim: Claim | None = None,
         number: int = 1,
         queued: float = 0.0,
+        given: bytes | None = None,
     ) -> Attempt:
-        """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds."""
-        of = asked if isinstance(asked, Trigger) else (asked.method, asked.path)
+        """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds. `given`: the data of
+        the event."""
+        redaction = self.services.redaction
+        of = asked if isinstance(asked, Trigger) else Asked.of(asked, redaction.bodies.get(plan.name))
+        held: bytes | Kept | None = given
+        if given is not None and len(given) > PAYLOAD:
+            held = keep(given, redaction.input_of(of.topic if isinstance(of, Trigger) else None))
         return Attempt(
             self.services,
             self._secrets,
@@ -224,6 +250,7 @@ class Runs:
             trace.parent_id,
             trace.replay_of,
             of,
+            held,
             claim,
             number,
             queued,

@@ -27,6 +27,7 @@ from motia_runtime.naming import encode, event_subject, retry_subject
 from motia_runtime.plans import CLAIM, Emitted, Mark, Planned
 from motia_runtime.ports import Clock, Conflict, Log, LogUnavailable, TooLarge
 from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord
+from motia_runtime.redaction import Redaction
 from motia_runtime.runlog import in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.templates import NothingThere, filled
@@ -312,11 +313,13 @@ class _Ended(msgspec.Struct, frozen=True):
     duration: float
     error: ErrorInfo | None
 
-    def record(self, epoch: float) -> RunRecord:
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
         task, context, ended = self.task, self.task.context, self.task.ended
         emits = []
         if ended is not None and ended.topic is not None:
-            emits.append(EmitInfo(ended.topic, len(bytes(ended.data))))
+            data = bytes(ended.data)
+            shown = redaction.payload(data, redaction.topics.get(ended.topic), known=False)
+            emits.append(EmitInfo(ended.topic, len(data), data=shown))
         return RunRecord(
             trace_id=context.trace_id,
             span_id=self.span_id,
@@ -328,6 +331,7 @@ class _Ended(msgspec.Struct, frozen=True):
             duration=self.duration,
             outcome=self.outcome,
             error=self.error,
+            input=redaction.payload(bytes(task.data), redaction.topics.get(task.topic), known=False),
             emits=emits,
         )
 

@@ -53,7 +53,8 @@ _TEXTS = frozenset(
         "$dynamicRef",
     ]
 )
-_FLAGS = frozenset(["uniqueItems", "deprecated", "readOnly", "writeOnly"])
+SENSITIVE = "x-sensitive"  # of ours: what has it is never shown in records, logs and traces
+_FLAGS = frozenset(["uniqueItems", "deprecated", "readOnly", "writeOnly", SENSITIVE])
 _ANY = frozenset(["const", "default", "$vocabulary"])
 
 ALL = (ONE | MANY | NAMED | DROPPED | _NUMBERS | _COUNTS | _TEXTS | _FLAGS | _ANY) | frozenset(

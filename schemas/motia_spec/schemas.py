@@ -232,7 +232,8 @@ class Schemas:
             if key in keywords.FOREIGN:
                 self._warn("M217", place, f"{key} means nothing in JSON Schema 2020-12", hint=keywords.FOREIGN[key])
             else:
-                meant = suggest.near(key, keywords.ALL) if not key.startswith("x-") else None
+                # of words of others' only one that was meant for ours is a mistake, and would show what shall be hidden
+                meant = suggest.near(key, {keywords.SENSITIVE} if key.startswith("x-") else keywords.ALL)
                 if meant is not None:
                     self._warn("M217", place, f"{key} is not a keyword of JSON Schema", hint=f'did you mean "{meant}"?')
             return

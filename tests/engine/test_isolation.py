@@ -101,11 +101,6 @@ ASYNC = """
         await attempt(board.get_group("g"))
         await attempt(board.set("g", "2", {"id": 2}))
         await attempt(board.delete("g", "1"))
-        await attempt(board.send("g", "note", {"of": 1}, id="1"))
-        await attempt(board.send({"groupId": "g"}, {"type": "note", "data": [None]}))
-        await attempt(board.send("", "note"))
-        await attempt(board.send("g", ""))
-        await attempt(board.send("g", "note", object()))
         try:
             ctx.streams["nothing"]
         except KeyError as problem:
@@ -137,12 +132,17 @@ async def test_a_handler_sees_and_does_the_same_in_a_process(make_app, monkeypat
                     "notes": await app.state.items("notes"),
                     "paid": await app.events("paid"),
                     "told": await app.events("told"),
-                    "record": (run.outcome, run.emits, run.state, lines),
+                    "record": (run.outcome, *map(_told, (run.emits, run.state, run.streams)), lines),
                 }
             )
     inside, outside = outcomes
-    assert len(inside["saw"]) == 43
+    assert len(inside["saw"]) == 38
     assert outside == inside
+
+
+def _told(effects):
+    """Effects of a record, but for when they happened."""
+    return [{**one, "offset": 0} for one in msgspec.json.decode(msgspec.json.encode(effects))]
 
 
 def test_what_contexts_ask_of_a_run_is_there_in_a_process_too():

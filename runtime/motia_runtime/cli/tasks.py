@@ -143,10 +143,11 @@ def _run(ctx: click.Context, step: str | None, work: Callable[[Tasks], Awaitable
         from motia_runtime.context.base import new_id
         from motia_runtime.orphans import Orphans
         from motia_runtime.records import RecordWriter
+        from motia_runtime.redaction import Redaction
         from motia_runtime.tasks import Tasks
 
         async with open_log(project) as log:
-            clock, records = SystemClock(), RecordWriter(log)
+            clock, records = SystemClock(), RecordWriter(log, Redaction(project))
             orphans = Orphans(log, clock, new_id())
             try:
                 return await work(Tasks(project, types(project), log, clock, Commits(log, clock, orphans), records))

@@ -13,7 +13,9 @@ from motia_spec.shapes import Shapes
 
 MOST_SAMPLES = 2_000  # of one project that are held against their schemas
 
-_NOTES = frozenset(["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly"])
+_NOTES = frozenset(
+    ["title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "x-sensitive"]
+)
 
 
 def check(checking: Checking) -> Iterator[Diagnostic]:
