@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal, TypeAlias
 
 from motia_runtime.batch import BatchWorker
-from motia_runtime.bind import BoundStep
+from motia_runtime.bind import Bindings
 from motia_runtime.calls import Calls
 from motia_runtime.changes import ChangeWorker, change_workers
 from motia_runtime.commit import Commits
@@ -25,6 +25,8 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
 from motia_runtime.ingress import IngressWorker
 from motia_runtime.isolation.pool import Pools
+from motia_runtime.live.door import Door
+from motia_runtime.live.hub import Hub
 from motia_runtime.manual import TaskWorker
 from motia_runtime.ordered import OrderedWorker
 from motia_runtime.orphans import Orphans
@@ -55,7 +57,7 @@ class Engine:
     def __init__(
         self,
         project: Project,
-        bound: Mapping[str, BoundStep],
+        bound: Bindings,
         types: Types,
         log: Log,
         clock: Clock,
@@ -70,7 +72,10 @@ class Engine:
         self._orphans = Orphans(log, clock, engine_id)
         self._commits = Commits(log, clock, self._orphans)
         self._sweeper = Sweeper(log, clock, self._commits, self._orphans, engine_id)
-        services = Services(log, clock, self.state, StreamStore(log, project, types), self._commits, Redaction(project))
+        self.streams = StreamStore(log, project, types)
+        services = Services(log, clock, self.state, self.streams, self._commits, Redaction(project))
+        self.live = Hub(log, clock)
+        self.door = Door(project, bound, self._executor)
         self._runs = Runs(project, types, services, self._executor)
         self._workers: list[Worker] = []
         self._elsewhere: list[
@@ -135,6 +140,7 @@ class Engine:
     async def stop(self, grace: float, *, streams: float | None = None) -> None:
         """Take nothing new, let what runs finish for `grace` seconds (answers that are streamed for `streams` seconds), give back the rest."""
         self.running = False
+        self.live.stop()
         await asyncio.gather(self._calls.until_quiet(grace, streams), *(worker.stop(grace) for worker in self._workers))
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))

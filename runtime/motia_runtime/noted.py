@@ -202,6 +202,11 @@ class NotedStreams(StreamStore):
             self._note("delete", stream, group, id, at)
         return there
 
+    async def send(self, stream: str, group: str, id: str | None, type: str, data: Any) -> None:
+        at = time.perf_counter()
+        await super().send(stream, group, id, type, data)
+        self._note("send", stream, group, id or "", at, data, type)
+
     def _note(
         self, op: str, stream: str, group: str, id: str, at: float, value: Any = msgspec.UNSET, type: str = ""
     ) -> None:

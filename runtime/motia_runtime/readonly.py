@@ -44,3 +44,6 @@ class _ReadOnlyStreams(StreamStore):
 
     async def delete(self, stream: str, group: str, id: str) -> NoReturn:
         raise ReadOnly(f"it deletes {id!r} from the stream {stream!r}")
+
+    async def send(self, stream: str, group: str, id: str | None, type: str, data: Any) -> NoReturn:
+        raise ReadOnly(f"it sends {type!r} to the stream {stream!r}")

@@ -101,6 +101,11 @@ ASYNC = """
         await attempt(board.get_group("g"))
         await attempt(board.set("g", "2", {"id": 2}))
         await attempt(board.delete("g", "1"))
+        await attempt(board.send("g", "note", {"of": 1}, id="1"))
+        await attempt(board.send({"groupId": "g"}, {"type": "note", "data": [None]}))
+        await attempt(board.send("", "note"))
+        await attempt(board.send("g", ""))
+        await attempt(board.send("g", "note", object()))
         try:
             ctx.streams["nothing"]
         except KeyError as problem:
@@ -136,7 +141,7 @@ async def test_a_handler_sees_and_does_the_same_in_a_process(make_app, monkeypat
                 }
             )
     inside, outside = outcomes
-    assert len(inside["saw"]) == 38
+    assert len(inside["saw"]) == 43
     assert outside == inside
 
 

@@ -40,6 +40,7 @@ async def handler(request, ctx):
     await ctx.state.free.set("there", {"n": 2})
     await ctx.state.orders.set(order["id"], order)
     await ctx.streams.live.set("g", order["id"], order)
+    await ctx.streams.live.send("g", "moved", {"to": 1})
     await ctx.streams.live.delete("g", order["id"])
     await ctx.emit("order.created", order)
     await ctx.emit("order.created", order, delay=60, key="k1")
@@ -125,6 +126,7 @@ async def test_everything_that_a_run_did(tmp_path: Path, monkeypatch: pytest.Mon
     ]
     assert [(one.op, one.stream, one.group, one.id, one.type, bytes(one.data)) for one in create.streams] == [
         ("set", "live", "g", "o-1", "", b'{"id":"o-1","card":"***"}'),
+        ("send", "live", "g", "", "moved", b'{"to":1}'),
         ("delete", "live", "g", "o-1", "", b""),
     ]
     offsets = [
