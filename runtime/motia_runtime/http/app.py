@@ -11,6 +11,7 @@ from litestar import Response as LitestarResponse
 from litestar.exceptions import HTTPException
 from litestar.handlers import ASGIRouteHandler, asgi
 
+from motia_runtime.client import client_pages
 from motia_runtime.controls.rate_limit import Limiter
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
@@ -134,6 +135,8 @@ def build_app(
         routes.add(template, task_path)
     for template, stream_path in streams.paths.items() if streams is not None else ():
         routes.add(template, stream_path)
+    if project.streams:
+        pages = {**client_pages(), **(pages or {})}
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
     return Application(routes, [*system, *handlers], streams)
 
