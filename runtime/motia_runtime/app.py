@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -19,7 +19,7 @@ import msgspec
 from motia_generator import generate
 from motia_generator.diagram import diagram
 from motia_generator.render import RenderError, render
-from motia_runtime.bind import bind
+from motia_runtime.bind import REMOTE, bind
 from motia_runtime.broker import Broker, join_broker, open_broker
 from motia_runtime.clock import SystemClock
 from motia_runtime.engine import Engine, Role
@@ -32,8 +32,10 @@ from motia_runtime.http.server import Server
 from motia_runtime.http.server import bind as bind_server
 from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.http.tasks import TOKEN, Access, access, task_paths
+from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
+from motia_runtime.remote.messenger import Messenger
 from motia_runtime.types import Types, load_types
 from motia_spec.model import ApiStep, Project
 
@@ -54,6 +56,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     find_free: bool = False  # take the next free port when this one is taken
     workbench: bool = False
     role: Role = "all"
+    remote: frozenset[str] = REMOTE  # languages whose handlers run in workers
     shared: bool = False  # a supervisor holds broker and port for several processes
     grace: float = DRAIN  # seconds that what has begun may take once told to stop
     notice: float = 0.0  # of these, seconds that work is still taken while /readyz says 503
@@ -76,11 +79,14 @@ def load_version(
     pages: Mapping[str, AnyPage] | None = None,
     role: Role = "all",
     tasks: Access | None = None,
+    messenger: Messenger | None = None,
+    remote: Collection[str] = REMOTE,
 ) -> Version:
     """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop. `tasks`: who may end tasks by HTTP.
+    `messenger`: how workers are reached, which run the handlers in the languages of `remote`.
     Raises `bind.HandlerError`; then what ran before still runs as it was."""
     types = load_types(project, generate)
-    engine = Engine(project, bind(project), types, log, clock, role=role)
+    engine = Engine(project, bind(project, remote), types, log, clock, role=role, messenger=messenger)
     asgi = build_app(
         _without_routes(project) if role == "engine" else project,
         types,
@@ -110,6 +116,7 @@ class App:
         self._clock = clock
         self._place = place
         self._make_pages = make_pages
+        self._messenger = NatsMessenger(broker.link)
         self._version: Version | None = None
         self._switch: Switch | None = None
         self._server: Server | None = None
@@ -186,7 +193,16 @@ class App:
         allowed = None
         if place.role != "engine":
             allowed = access(os.environ.get(TOKEN), place.host, dev=place.workbench)
-        return load_version(project, self.broker.log, self._clock, pages=pages, role=place.role, tasks=allowed)
+        return load_version(
+            project,
+            self.broker.log,
+            self._clock,
+            pages=pages,
+            role=place.role,
+            tasks=allowed,
+            messenger=self._messenger,
+            remote=place.remote,
+        )
 
 
 @asynccontextmanager

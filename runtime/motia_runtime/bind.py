@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +41,8 @@ class Bound(msgspec.Struct, frozen=True):
     arity: int  # positional arguments it is called with
     elsewhere: Elsewhere | None = None  # instead of the function; then it is not async here
     generator: Literal["", "async", "plain"] = ""  # of an api step: its answer is streamed
+    remote: bool = False  # in a worker (`remote`), which imports it
+    original: bool = False  # `function` stands before one of the original's form
 
 
 class BoundStep(msgspec.Struct, frozen=True):
@@ -50,6 +52,9 @@ class BoundStep(msgspec.Struct, frozen=True):
     condition: Bound | None = None
 
 
+REMOTE = frozenset({"node"})  # languages that this process can't run
+
+
 class Bindings(dict[str, BoundStep]):
     """Steps by name, and who says who may connect to streams, and follow which."""
 
@@ -57,9 +62,9 @@ class Bindings(dict[str, BoundStep]):
     access: dict[str, Bound]  # by stream
 
 
-def bind(project: Project) -> Bindings:
-    """Import every Python handler of the project anew and check that it fits. Raises `HandlerError`; then the modules that were loaded
-    before are as they were, so that a running app goes on with them."""
+def bind(project: Project, remote: Collection[str] = REMOTE) -> Bindings:
+    """Import every handler of the project anew and check that it fits, but those in the languages of `remote`: workers run them. Raises
+    `HandlerError`; then the modules that were loaded before are as they were, so that a running app goes on with them."""
     with _fresh_modules(project.root):
         bound = Bindings()
         bound.access = {
@@ -75,7 +80,16 @@ def bind(project: Project) -> Bindings:
                 continue
             asked = None
             if isinstance(step, EventStep) and step.condition:
-                asked = _load(project.root, step.condition, f"condition of {step.name}", (2,))
+                asked = _condition(project.root, step.condition, step, remote)
+            if step.handler.language in remote:
+                outer, _ = shared_out(step)
+                bound[step.name] = BoundStep(
+                    step,
+                    _away(project.root, step.handler, step.name, 1 if isinstance(step, CronStep) else 2),
+                    tuple(_load(project.root, m, f"middleware of {step.name}", (3,)) for m in outer),
+                    asked,
+                )
+                continue
             if isinstance(step, EventStep) and step.isolation == "process":
                 handler = _outside(project.root, step.handler, step.name)
                 bound[step.name] = BoundStep(step, handler, condition=asked)
@@ -100,6 +114,43 @@ def bind_one(project: Project, step: EventStep) -> Bound:
     """Import the handler of one step, in the process that runs nothing else. Raises `HandlerError`."""
     with _fresh_modules(project.root):
         return _load(project.root, step.handler, step.name, _arities(step))
+
+
+def shared_out(
+    step: ApiStep | EventStep | CronStep,
+) -> tuple[tuple[Handler, ...], tuple[Handler, ...]]:
+    """The middleware of a step whose handler is in a worker: what runs around it here, and what goes along with the handler. Raises `HandlerError` for
+    an order that can't be kept."""
+    middleware = step.middleware if isinstance(step, ApiStep) else ()
+    inner = len(middleware)
+    while inner and middleware[inner - 1].language == step.handler.language:
+        inner -= 1
+    for function in middleware[:inner]:
+        if function.language != "python":
+            raise HandlerError(
+                f"{step.name}: the middleware {function.path} runs in a worker, right around its handler: name it after those in Python"
+            )
+    return middleware[:inner], middleware[inner:]
+
+
+def _condition(root: Path, handler: Handler, step: EventStep, remote: Collection[str]) -> Bound:
+    who = f"condition of {step.name}"
+    if handler.language not in remote:
+        return _load(root, handler, who, (2,))
+    if handler.language != step.handler.language:
+        raise HandlerError(f"{who}: {handler.path} and the handler {step.handler.path} have to be in the same language")
+    return _away(root, handler, who, 2)
+
+
+def _away(root: Path, handler: Handler, who: str, arity: int) -> Bound:
+    """A function that workers import; what is wrong with it shows there."""
+    if not (root / handler.path).is_file():
+        raise HandlerError(f"{who}: there is no file {handler.path}; `motia gen` writes a stub for it")
+
+    def nowhere(*_: Any) -> None:
+        raise HandlerError(f"{who}: {handler.path} runs in a worker; this process has not loaded it")
+
+    return Bound(handler, nowhere, False, arity, remote=True)
 
 
 def _outside(root: Path, handler: Handler, who: str) -> Bound:
@@ -199,7 +250,7 @@ def _load(
 def _check_file(root: Path, handler: Handler, who: str) -> Path:
     path = root / handler.path
     if handler.language != "python":
-        raise HandlerError(f"{who}: {handler.path} is not Python; this version runs Python handlers only")
+        raise HandlerError(f"{who}: {handler.path} is not Python, which this function has to be: the app itself calls it")
     if not path.is_file():
         raise HandlerError(f"{who}: there is no file {handler.path}; `motia gen` writes a stub for it")
     return path

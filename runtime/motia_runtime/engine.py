@@ -33,6 +33,8 @@ from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
 from motia_runtime.records import RecordWriter
 from motia_runtime.redaction import Redaction
+from motia_runtime.remote.messenger import Messenger
+from motia_runtime.remote.switchboard import Switchboard
 from motia_runtime.revisions import revisions
 from motia_runtime.runner import Answer, ApiRunner, Recipient, Streamed, TraceContext
 from motia_runtime.runs import Runs
@@ -63,12 +65,15 @@ class Engine:
         clock: Clock,
         *,
         role: Role = "all",
+        messenger: Messenger | None = None,
     ) -> None:
+        """`messenger`: how workers are reached, if any step's handler is in one."""
         self._executor = Executor()
         self._pools = Pools(project)
         self.state = StateStore(log, project, types)
         self.letters = DeadLetters(log)
         engine_id = new_id()
+        self._switchboard = Switchboard(project, messenger, engine_id)
         self._orphans = Orphans(log, clock, engine_id)
         self._commits = Commits(log, clock, self._orphans)
         self._sweeper = Sweeper(log, clock, self._commits, self._orphans, engine_id)
@@ -98,7 +103,8 @@ class Engine:
                 (self._elsewhere if role == "http" else self._workers).append(manual)
             if step.name not in bound:
                 continue  # a noop
-            plan = self._runs.plan(bound[step.name] if role == "http" else self._pools.place(bound[step.name]))
+            placed = self._switchboard.place(bound[step.name])
+            plan = self._runs.plan(placed if role == "http" else self._pools.place(placed))
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
                 if step.idempotency is not None:
@@ -126,6 +132,7 @@ class Engine:
     async def start(self) -> None:
         """Begin to consume. Raises `LogUnavailable`, `HandlerError` of a handler in a process; then nothing is consumed."""
         try:
+            self._switchboard.start()
             await self._runs.cancels.start()
             await self._pools.start()
             await asyncio.gather(*(worker.declare() for worker in self._elsewhere))
@@ -152,6 +159,7 @@ class Engine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._toucher
         await self._pools.close()
+        await self._switchboard.close()
         self._runs.records.flush()
         self._executor.close()
 

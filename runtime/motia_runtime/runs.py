@@ -137,6 +137,11 @@ class Attempt(msgspec.Struct, eq=False):
         """Make the effects true, as `Unit.commit`."""
         return self._unit is None or await self._unit.commit()
 
+    def start_over(self) -> None:
+        """Forget the effects of a handler that ran where they can't be asked for any more, and runs anew."""
+        if self._unit is not None:
+            self._unit = self._new_unit(type(self._unit))
+
     @property
     def effects(self) -> Unit | None:
         """None when there are none."""

@@ -24,8 +24,7 @@ from typing import Any, NoReturn, cast
 from motia_runtime.bind import HandlerError, bind_one
 from motia_runtime.context import Context, Secrets, SyncContext
 from motia_runtime.execute import HandlerExited
-from motia_runtime.handler import NonRetryable, RetryLater
-from motia_runtime.isolation.failures import refused
+from motia_runtime.isolation.failures import failed, refused
 from motia_runtime.isolation.inputs import unpack
 from motia_runtime.isolation.remote import Codecs, RemoteAttempt
 from motia_runtime.isolation.wire import (
@@ -35,7 +34,6 @@ from motia_runtime.isolation.wire import (
     Begun,
     Broken,
     Done,
-    Failed,
     FromApp,
     FromProcess,
     Hello,
@@ -47,8 +45,6 @@ from motia_runtime.isolation.wire import (
     framed,
 )
 from motia_runtime.ports import TooLarge
-from motia_runtime.runlog import in_words
-from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
 from motia_runtime.types import load_types
 from motia_spec.model import EventStep, Project
 
@@ -101,9 +97,7 @@ class Line:
         if reply.refusal is None:
             answer.set_result(reply.value)
             return
-        problem = refused(reply.refusal)
-        vars(problem)["motia_ask"] = reply.id
-        answer.set_exception(problem)
+        answer.set_exception(refused(reply.refusal, reply.id))
 
     def _exactly(self, size: int) -> bytes:
         data = bytearray()
@@ -141,7 +135,7 @@ class Worker:
             try:
                 await self._call(run, loop)
             except BaseException as problem:
-                self._line.send(self._failed(run, _told(problem)))
+                self._line.send(failed(run.number, _told(problem), self._project.root))
             else:
                 self._line.send(Done(run.number))
 
@@ -163,17 +157,6 @@ class Worker:
             await self._bound.function(*args, ctx)
         else:
             await asyncio.to_thread(self._bound.function, *args, SyncContext(ctx, loop))
-
-    def _failed(self, run: Run, problem: BaseException) -> Failed:
-        return Failed(
-            run.number,
-            [kind.__name__ for kind in type(problem).__mro__],
-            in_words(problem)[:MESSAGE_LENGTH],
-            user_stack(problem, self._project.root),
-            final=isinstance(problem, NonRetryable),
-            delay=float(problem.delay) if isinstance(problem, RetryLater) else None,
-            ask=vars(problem).get("motia_ask"),
-        )
 
 
 def _told(problem: BaseException) -> BaseException:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from pathlib import Path
 
 from motia_runtime.handler import (
     InvalidHeader,
@@ -24,6 +25,8 @@ from motia_runtime.handler import (
 )
 from motia_runtime.isolation.wire import Failed, Refusal
 from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
+from motia_runtime.runlog import in_words
+from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
 
 
 class Elsewhere(Exception):
@@ -102,11 +105,27 @@ def refusal(problem: Exception) -> Refusal:
     return Refusal("RuntimeError", f"{type(problem).__name__}: {words}")
 
 
-def refused(refusal: Refusal) -> Exception:
-    """The other way round, in the worker process."""
+def refused(refusal: Refusal, ask: int) -> Exception:
+    """The other way round, where the handler runs. `ask`: the request that was refused."""
     if refusal.kind == "ValidationFailed":
-        return ValidationFailed(refusal.what, refusal.faults)
-    return KNOWN.get(refusal.kind, RuntimeError)(refusal.message)
+        problem: Exception = ValidationFailed(refusal.what, refusal.faults)
+    else:
+        problem = KNOWN.get(refusal.kind, RuntimeError)(refusal.message)
+    vars(problem)["motia_ask"] = ask
+    return problem
+
+
+def failed(run: int, problem: BaseException, root: Path) -> Failed:
+    """What is said of an error that a handler has raised, where it runs. `root`: of the project, whose frames are named."""
+    return Failed(
+        run,
+        [kind.__name__ for kind in type(problem).__mro__],
+        in_words(problem)[:MESSAGE_LENGTH],
+        user_stack(problem, root),
+        final=isinstance(problem, NonRetryable),
+        delay=float(problem.delay) if isinstance(problem, RetryLater) else None,
+        ask=vars(problem).get("motia_ask"),
+    )
 
 
 def ending(code: int | None) -> str:

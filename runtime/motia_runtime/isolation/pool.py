@@ -78,7 +78,7 @@ class Pools:
     def place(self, bound: BoundStep) -> BoundStep:
         """The step itself, or for one with `isolation: process` the same step run by a pool."""
         step = bound.step
-        if not isinstance(step, EventStep) or step.isolation != "process":
+        if not isinstance(step, EventStep) or step.isolation != "process" or bound.handler.remote:
             return bound
         pool = Pool(self._project, step)
         self._pools.append(pool)

@@ -61,9 +61,13 @@ class Requests:
         try:
             act(*ask.args)
         except Exception as problem:
-            self._refuse(ask, problem)
+            self.refuse(ask.id, problem)
         else:
             self._reply(Reply(ask.id))
+
+    def do(self, what: str, args: list[Any]) -> None:
+        """One of the effects that are taken at once. Raises what is wrong with it."""
+        self._at_once[what](*args)
 
     def close(self) -> None:
         """The run has ended: nobody waits for what is still asked."""
@@ -77,23 +81,26 @@ class Requests:
                 raise ValueError(f"the app can't do {ask.what!r} for a worker process")
             value = await act(*ask.args)
         except Exception as problem:
-            self._refuse(ask, problem)
+            self.refuse(ask.id, problem)
         else:
             self._reply(Reply(ask.id, value))
 
-    def _refuse(self, ask: Ask, problem: Exception) -> None:
-        self.refused[ask.id] = problem
-        self._reply(Reply(ask.id, refusal=refusal(problem)))
+    def refuse(self, id: int, problem: Exception) -> None:
+        """Answer a request with an error."""
+        self.refused[id] = problem
+        self._reply(Reply(id, refusal=refusal(problem)))
 
     # -- effects: values are JSON texts, and stay so; the unit validates them
 
-    def _emit(self, topic: Any, data: bytes, delay: float | None, at: float | None, key: str | None) -> None:
+    def _emit(
+        self, topic: Any, data: bytes, delay: float | None = None, at: float | None = None, key: str | None = None
+    ) -> None:
         self._run.unit.emit(topic, msgspec.Raw(data), delay, at, key)
 
     def _cancel_emit(self, topic: Any, key: Any) -> None:
         self._run.unit.cancel_emit(topic, key)
 
-    def _set(self, group: str, key: str, data: bytes, ttl: float | None) -> None:
+    def _set(self, group: str, key: str, data: bytes, ttl: float | None = None) -> None:
         self._run.unit.set(group, key, msgspec.Raw(data), ttl)
 
     async def _delete(self, group: str, key: str) -> bool:

@@ -94,9 +94,12 @@ class _Account(msgspec.Struct):
     error: Error | None = None
 
 
-async def connect(settings: Settings, *, name: str, fast: bool = True, timeout: float = TIMEOUT) -> Link:
+async def connect(
+    settings: Settings, *, name: str, fast: bool = True, timeout: float = TIMEOUT, jetstream: bool = True
+) -> Link:
     """A link that stays connected until closed. Raises `LogUnavailable` when there is no connection within `timeout` seconds or
-    the credentials are refused, `Unsupported` when the server is too old or has no JetStream, `ValueError` for unusable settings."""
+    the credentials are refused, `Unsupported` when the server is too old or has no JetStream, `ValueError` for unusable settings.
+    Without `jetstream` for who stores nothing, and may not."""
     websocket = any(url.startswith(("ws://", "wss://")) for url in settings.urls)
     link: Link = FastLink() if fast and not websocket and usable(Client()) else PlainLink()
     options = _options(settings)
@@ -105,6 +108,8 @@ async def connect(settings: Settings, *, name: str, fast: bool = True, timeout: 
         return await _dial(settings, options, link, name, timeout)
 
     await link.open(dial)
+    if not jetstream:
+        return link
     try:
         await _check(link, settings)
     except BaseException:

@@ -154,8 +154,8 @@ class FastLink(Link):
         writer = getattr(client._transport, "_io_writer", None)
         return self._out_size + (writer.transport.get_write_buffer_size() if writer is not None else 0)
 
-    def listen(self, subject: str, receive: Receive) -> int:
-        sid = super().listen(subject, receive)
+    def listen(self, subject: str, receive: Receive, *, queue: str = "") -> int:
+        sid = super().listen(subject, receive, queue=queue)
         self._receivers[b"%d" % (FIRST_SID + sid)] = receive
         return sid
 
@@ -163,8 +163,8 @@ class FastLink(Link):
         super().forget(sid)
         self._receivers.pop(b"%d" % (FIRST_SID + sid), None)
 
-    def _listen(self, sid: int, subject: str) -> None:
-        self._write(f"SUB {subject} {FIRST_SID + sid}\r\n".encode())
+    def _listen(self, sid: int, subject: str, queue: str = "") -> None:
+        self._write(f"SUB {subject} {queue} {FIRST_SID + sid}\r\n".encode())
 
     def _unlisten(self, sid: int) -> None:
         self._write(f"UNSUB {FIRST_SID + sid}\r\n".encode())
@@ -172,5 +172,5 @@ class FastLink(Link):
     def _relisten(self, *, new_client: bool) -> None:
         self._out.clear()  # meant for the connection before; whoever asked was told that it is lost
         self._out_size = 0
-        for sid, (subject, _) in self._listening.items():
-            self._listen(sid, subject)
+        for sid, (subject, queue, _) in self._listening.items():
+            self._listen(sid, subject, queue)

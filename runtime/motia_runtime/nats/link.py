@@ -90,7 +90,7 @@ class Link(ABC):
         self._token = 0
         self._sid = 0
         self._sweeper: asyncio.TimerHandle | None = None
-        self._listening: dict[int, tuple[str, Receive]] = {}
+        self._listening: dict[int, tuple[str, str, Receive]] = {}  # subject, queue group, who hears it
         self._replies = self.inbox + "."
         self._mute: set[str] = set()
         self._swept = steady()
@@ -108,7 +108,7 @@ class Link(ABC):
     def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None: ...
 
     @abstractmethod
-    def _listen(self, sid: int, subject: str) -> None: ...
+    def _listen(self, sid: int, subject: str, queue: str = "") -> None: ...
 
     @abstractmethod
     def _unlisten(self, sid: int) -> None: ...
@@ -208,10 +208,13 @@ class Link(ABC):
 
     # -- sending and receiving --
 
-    def publish(self, subject: str, data: bytes, head: Head | None = None, *, droppable: bool = False) -> None:
-        """Queue a message nobody answers. Dropped while there is no connection; `droppable` ones also when the socket is choked."""
+    def publish(
+        self, subject: str, data: bytes, head: Head | None = None, *, reply: str = "", droppable: bool = False
+    ) -> None:
+        """Queue a message nobody answers, unless to a subject of the caller's. Dropped while there is no connection; `droppable` ones also when the
+        socket is choked."""
         if self.up and not (droppable and self._unsent() > MAX_WRITES):
-            self._send(subject, "", head, data)
+            self._send(subject, reply, head, data)
 
     def publish_with_reply(self, subject: str, reply: str, data: bytes) -> None:
         """Queue a message whose answers go to a subject of the caller's. Dropped while there is no connection."""
@@ -310,12 +313,12 @@ class Link(ABC):
         if status < 0:
             raise problem(status)
 
-    def listen(self, subject: str, receive: Receive) -> int:
-        """Subscribe, over reconnects, until `unlisten` with the number given back."""
+    def listen(self, subject: str, receive: Receive, *, queue: str = "") -> int:
+        """Subscribe, over reconnects, until `unlisten` with the number given back. With a `queue` each message goes to one of its subscribers."""
         self._sid += 1
-        self._listening[self._sid] = (subject, receive)
+        self._listening[self._sid] = (subject, queue, receive)
         if self.up:
-            self._listen(self._sid, subject)
+            self._listen(self._sid, subject, queue)
         return self._sid
 
     def unlisten(self, sid: int) -> None:

@@ -37,8 +37,8 @@ class PlainLink(Link):
     def _unsent(self) -> int:
         return self._queued
 
-    def _listen(self, sid: int, subject: str) -> None:
-        self._queue.put_nowait(("sub", sid, subject))
+    def _listen(self, sid: int, subject: str, queue: str = "") -> None:
+        self._queue.put_nowait(("sub", sid, subject, queue))
 
     def _unlisten(self, sid: int) -> None:
         self._queue.put_nowait(("unsub", sid))
@@ -47,9 +47,9 @@ class PlainLink(Link):
         while not self._queue.empty():  # queued for the connection before; whoever asked was told that it is lost
             self._queue.get_nowait()
         self._queued = 0
-        for sid, (subject, _) in self._listening.items():
+        for sid, (subject, queue, _) in self._listening.items():
             if sid not in self._subscriptions:  # nats-py renews those it knows
-                self._listen(sid, subject)
+                self._listen(sid, subject, queue)
         if self._writer is None or self._writer.done():
             self._writer = self._loop.create_task(self._write())
 
@@ -68,16 +68,16 @@ class PlainLink(Link):
                     self._queued -= len(rest[1])
                     await self.client.publish(rest[0], rest[1], reply=rest[2], headers=rest[3])
                 elif what == "sub":
-                    await self._subscribe(rest[0], rest[1])
+                    await self._subscribe(*rest)
                 elif rest[0] in self._subscriptions:
                     await self._subscriptions.pop(rest[0]).drain()  # type: ignore[no-untyped-call]  # nats-py's; unsubscribe() would drop what has arrived
             except (errors.Error, OSError) as error:
                 LOG.warning("nats: %s", error)  # the one who asked gets LATE or LOST
 
-    async def _subscribe(self, sid: int, subject: str) -> None:
+    async def _subscribe(self, sid: int, subject: str, queue: str) -> None:
         if sid not in self._listening:
             return
-        receive: Receive = self._listening[sid][1]
+        receive: Receive = self._listening[sid][2]
 
         async def on_message(msg: Msg) -> None:
             head = dict(msg.headers) if msg.headers else NO_HEAD
@@ -88,5 +88,5 @@ class PlainLink(Link):
                 LOG.exception("a message could not be handled")
 
         self._subscriptions[sid] = await self.client.subscribe(
-            subject, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=0
+            subject, queue, cb=on_message, pending_msgs_limit=-1, pending_bytes_limit=0
         )
