@@ -26,7 +26,7 @@ from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable
 from motia_runtime.records import RunRecord
 from motia_runtime.redaction import Redaction
-from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause
+from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs
 from motia_runtime.suspects import Suspects
 from motia_runtime.trace import new_span_id
 from motia_runtime.worker import OUTAGE_PAUSE
@@ -238,35 +238,46 @@ class BatchWorker(EventWorker):
 
     async def _run_pairs(self, pairs: Pairs) -> None:
         conflicts = 0
-        while pairs:
-            first, claim = pairs[0]
-            claim.members = [member for _, member in pairs]
-            attempt = self._attempt_of(pairs)
-            attempt.conflicts = conflicts
-            values = [arrival.value for arrival, _ in pairs]
-            try:
-                await self.runs.executor.run(self._plan.bound.handler, (values,), attempt.ctx, self.step.timeout)
-                own = await attempt.commit()
-            except LogUnavailable:
-                raise
-            except Conflict as problem:
-                conflicts += 1
-                if conflicts > CONFLICTS_PER_RUN:
-                    return await self._list_failed(pairs, attempt, problem)
-                await asyncio.sleep(conflict_pause(conflicts))
-                if claim.stored:  # a plan that came to nothing, or another list has some of them
-                    pairs = await self._not_done(pairs)
-            except Exception as problem:
-                return await self._list_failed(pairs, attempt, problem)
-            else:
-                for arrival, _ in pairs:
-                    arrival.delivery.ack()
-                self.runs.end(attempt, "ok" if own else "recovered")
-                for arrival, _ in pairs[1:]:
-                    if arrival.asked.trace.trace_id != first.asked.trace.trace_id:
-                        self.runs.records.add(_Part(attempt, arrival))
-                return None
-        return None
+        failed: tuple[Attempt, Exception] | None = None
+        holder: Claim | None = None  # of a turn, if it has one
+        try:
+            while pairs and failed is None:
+                first, claim = pairs[0]
+                if holder is not None and holder is not claim:
+                    claim.turn, holder.turn = holder.turn, ()
+                holder = claim
+                claim.members = [member for _, member in pairs]
+                attempt = self._attempt_of(pairs)
+                attempt.conflicts = conflicts
+                values = [arrival.value for arrival, _ in pairs]
+                try:
+                    await self.runs.executor.run(self._plan.bound.handler, (values,), attempt.ctx, self.step.timeout)
+                    own = await attempt.commit()
+                except LogUnavailable:
+                    raise
+                except Conflict as problem:
+                    conflicts += 1
+                    if conflicts > CONFLICTS_PER_RUN:
+                        failed = (attempt, problem)
+                        break
+                    await attempt.begin_again(conflicts)
+                    if claim.stored:  # a plan that came to nothing, or another list has some of them
+                        pairs = await self._not_done(pairs)
+                except Exception as problem:
+                    failed = (attempt, problem)
+                else:
+                    for arrival, _ in pairs:
+                        arrival.delivery.ack()
+                    self.runs.end(attempt, "ok" if own else "recovered")
+                    for arrival, _ in pairs[1:]:
+                        if arrival.asked.trace.trace_id != first.asked.trace.trace_id:
+                            self.runs.records.add(_Part(attempt, arrival))
+                    return
+        finally:
+            if holder is not None:
+                self.runs.services.commits.end_turn(holder)
+        if failed is not None:
+            await self._list_failed(pairs, *failed)
 
     def _attempt_of(self, pairs: Pairs) -> Attempt:
         first, claim = pairs[0]

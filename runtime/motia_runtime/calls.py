@@ -14,7 +14,7 @@ from motia_runtime.context import SyncContext
 from motia_runtime.handler import Problem, Request
 from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.runner import Answer, Gone, Recipient, Streamed, TraceContext
-from motia_runtime.runs import CONFLICTS_PER_REQUEST, Plan, Runs, conflict_pause
+from motia_runtime.runs import CONFLICTS_PER_REQUEST, Plan, Runs
 from motia_runtime.streaming import CLOSING, Streaming
 from motia_spec.model import ApiStep
 
@@ -107,7 +107,7 @@ class Calls:
                         runs.end(attempt, "failed", runs.describe(problem), status=503)
                         raise LogUnavailable("too many concurrent writers of the same state key") from problem
                     claim = attempt.claim  # what it has flushed is not repeated
-                    await asyncio.sleep(conflict_pause(conflicts))
+                    await attempt.begin_again(conflicts)
                 except Problem as problem:
                     runs.end(attempt, "ok" if problem.status < 500 else "failed", status=problem.status)
                     raise
@@ -118,6 +118,8 @@ class Calls:
                     runs.end(attempt, "ok", status=None if answer is None else answer.status)
                     return answer
         finally:
+            if claim is not None and claim.turn:
+                runs.services.commits.end_turn(claim)
             if streaming is not None:
                 self._streams.discard(streaming.task)
             self.under_way -= 1
@@ -163,7 +165,7 @@ class Calls:
         async def handle(request: Request, ctx: Any) -> Any:
             if innermost.is_async:
                 return await innermost.function(request, ctx)
-            return await executor.run(innermost, (request,), ctx, bound.step.timeout)
+            return await executor.run_in_thread(innermost.function, (request,), ctx, bound.step.timeout)
 
         call: Call = handle
         for middleware in reversed(bound.middleware):

@@ -29,6 +29,7 @@ from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, Write, encode_plan, 
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED
+from motia_runtime.turns import Turns
 
 LEASE = 30.0  # seconds that a claim of our own holds; an input is lost after as long without touch (`ports.Log.in_touch_since`)
 KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
@@ -50,6 +51,7 @@ class Claim(msgspec.Struct, eq=False):
     stored: bool = False  # its plan may be where the members' are looked for, though nothing came of it
     committing: bool = False  # too late to be cancelled, for the moment
     cancelled: bool = False  # nothing more is committed (`cancels`)
+    turn: tuple[str, ...] = ()  # state keys that it was beaten to and that are its own to write next (`turns`)
 
 
 class Commits:
@@ -62,6 +64,7 @@ class Commits:
         self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
         # keys that a commit of this process is about to write, with an event for those who wait for that, if any does
         self._writing: dict[str, asyncio.Event | None] = {}
+        self._turns = Turns()
         self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
         self._emitted: dict[str, Seen] = {}  # by subject
         self.planned = asyncio.Event()  # set with each plan, for who sweeps
@@ -98,6 +101,18 @@ class Commits:
         if len(known) > KNOWN:
             del known[next(iter(known))]
 
+    # -- after a conflict
+
+    async def wait_turn(self, claim: Claim, keys: Collection[str]) -> None:
+        """Until no other run of this process that was beaten to one of these state keys is to begin again before this one. It has its turn until `end_turn`."""
+        if not set(keys) <= set(claim.turn):
+            self.end_turn(claim)
+            claim.turn = await self._turns.take(keys)
+
+    def end_turn(self, claim: Claim) -> None:
+        turn, claim.turn = claim.turn, ()
+        self._turns.give(turn)
+
     # -- committing
 
     async def commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
@@ -110,6 +125,8 @@ class Commits:
             await other.wait()  # it would only conflict
         for number, write in enumerate(writes):
             revision, over = self.known(write.subject)
+            if self._turns.taken(write.subject) and number not in blind and write.subject not in claim.turn:
+                raise Conflict(f"others that were beaten to {write.subject} come first")
             if revision > write.expect:
                 if number not in blind:
                     self._known.pop(write.subject, None)  # it may have expired since it was seen here

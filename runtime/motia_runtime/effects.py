@@ -295,6 +295,11 @@ class Unit(msgspec.Struct, eq=False):
         effects.cancels.extend(self._cancels)
         return commits.commit(self._claim, part, effects, blind)
 
+    @property
+    def keys(self) -> set[str]:
+        """Subjects of the state keys that it writes."""
+        return {write.subject for write in self._writes.values()}
+
     def _slots(self) -> bool:
         """Whether a key is used, which takes more than one write."""
         return bool(self._cancels) or any(emit.slot is not None for emit in self._emits)

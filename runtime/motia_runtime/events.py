@@ -7,7 +7,6 @@ crash or a restart does not use up attempts of events that only waited in a buff
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -29,7 +28,7 @@ from motia_runtime.naming import durable, encode, event_subject, plan_subject, r
 from motia_runtime.plans import Planned
 from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Record, TooLarge
 from motia_runtime.records import ErrorInfo
-from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, conflict_pause, retry_delay, skipped_by
+from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
 from motia_runtime.trace import REPLAY_OF, format_context, format_parent, new_trace, parse
 from motia_runtime.worker import Worker
@@ -48,7 +47,7 @@ class EventWorker(Worker):
         self.step = step
         self.runs = runs
         threads = PROCESSES if step.isolation == "process" else THREAD_CONCURRENCY
-        default = CONCURRENCY if plan.bound.handler.is_async or plan.bound.handler.remote else threads
+        default = CONCURRENCY if plan.bound.handler.is_async else threads
         super().__init__(step.name, runs, step.limit or default)
         self._suspects = suspects
         self._inputs = inputs_of(step, runs)
@@ -149,51 +148,57 @@ class EventWorker(Worker):
         handler, timeout = self._plan.bound.handler, step.timeout
         cancels, watchdog = runs.cancels, runs.executor.watchdog
         conflicts = 0
-        while True:
-            attempt = runs.begin(self._plan, asked.trace, trigger, claim, asked.attempt, queued, arrival.record.data)
-            attempt.conflicts = conflicts
-            try:
-                if not handler.is_async or not cancels.none:
-                    call = runs.executor.run(handler, (arrival.value,), attempt.ctx, timeout)
-                    own = await cancels.run(attempt, call)
-                else:  # as these two, without their coroutines
-                    value = arrival.value
-                    run = cancels.enter(attempt)
-                    try:
-                        task = watchdog.watch(timeout, run.task)
+        try:
+            while True:
+                attempt = runs.begin(
+                    self._plan, asked.trace, trigger, claim, asked.attempt, queued, arrival.record.data
+                )
+                attempt.conflicts = conflicts
+                try:
+                    if not handler.is_async or not cancels.none:
+                        call = runs.executor.run(handler, (arrival.value,), attempt.ctx, timeout)
+                        own = await cancels.run(attempt, call)
+                    else:  # as these two, without their coroutines
+                        value = arrival.value
+                        run = cancels.enter(attempt)
                         try:
-                            await handler.function(value, attempt.ctx)
+                            task = watchdog.watch(timeout, run.task)
+                            try:
+                                await handler.function(value, attempt.ctx)
+                            except BaseException as problem:
+                                watchdog.explain(problem, task, timeout)
+                            finally:
+                                watchdog.forget(task)
+                            if run.cancelled:
+                                raise RunCancelled
+                            own = attempt.effects is None or await attempt.effects.commit()
                         except BaseException as problem:
-                            watchdog.explain(problem, task, timeout)
+                            cancels.explain(problem, run)
+                            raise
                         finally:
-                            watchdog.forget(task)
-                        if run.cancelled:
-                            raise RunCancelled
-                        own = attempt.effects is None or await attempt.effects.commit()
-                    except BaseException as problem:
-                        cancels.explain(problem, run)
-                        raise
-                    finally:
-                        cancels.leave(attempt)
-            except LogUnavailable:
-                raise
-            except RunCancelled:
-                await finish_flushed(runs.services, claim.subject)
-                self.drop(arrival, "cancelled", attempt)
-                return
-            except Conflict as problem:
-                conflicts += 1
-                if conflicts > CONFLICTS_PER_RUN:
+                            cancels.leave(attempt)
+                except LogUnavailable:
+                    raise
+                except RunCancelled:
+                    await finish_flushed(runs.services, claim.subject)
+                    self.drop(arrival, "cancelled", attempt)
+                    return
+                except Conflict as problem:
+                    conflicts += 1
+                    if conflicts > CONFLICTS_PER_RUN:
+                        await self._failed(arrival, attempt, problem)
+                        return
+                    await attempt.begin_again(conflicts)
+                except Exception as problem:
                     await self._failed(arrival, attempt, problem)
                     return
-                await asyncio.sleep(conflict_pause(conflicts))
-            except Exception as problem:
-                await self._failed(arrival, attempt, problem)
-                return
-            else:
-                arrival.delivery.ack()
-                runs.end(attempt, "ok" if own else "recovered")
-                return
+                else:
+                    arrival.delivery.ack()
+                    runs.end(attempt, "ok" if own else "recovered")
+                    return
+        finally:
+            if claim.turn:
+                runs.services.commits.end_turn(claim)
 
     def _decode(self, topic: str, data: bytes) -> Any:
         read = self._inputs.get(topic)

@@ -137,10 +137,12 @@ class Attempt(msgspec.Struct, eq=False):
         """Make the effects true, as `Unit.commit`."""
         return self._unit is None or await self._unit.commit()
 
-    def start_over(self) -> None:
-        """Forget the effects of a handler that ran where they can't be asked for any more, and runs anew."""
+    async def begin_again(self, conflicts: int) -> None:
+        """After a conflict, the first or a later one of its run: wait until it is its turn at the keys it was beaten to, which it keeps then (`Claim.turn`)."""
         if self._unit is not None:
-            self._unit = self._new_unit(type(self._unit))
+            await self._services.commits.wait_turn(self.claim, self._unit.keys)
+        if conflicts > 1:
+            await asyncio.sleep(conflict_pause(conflicts))
 
     @property
     def effects(self) -> Unit | None:
@@ -293,8 +295,8 @@ def retry_delay(retry: Retry, failed: int) -> float:
 
 
 def conflict_pause(conflicts: int) -> float:
-    """Seconds before a run begins again, so that writers of one key don't march in step."""
-    return random.uniform(0, 0.001 * min(conflicts, 50))  # noqa: S311  # spreads load, hides nothing
+    """Seconds before a run begins again, so that writers of one key in several engines don't march in step."""
+    return random.uniform(0, 0.001 * min(conflicts, 20))  # noqa: S311  # spreads load, hides nothing
 
 
 def skipped_by(retry: Retry, problem: BaseException) -> bool:

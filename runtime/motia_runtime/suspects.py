@@ -19,6 +19,7 @@ from motia_runtime.state import DELETED, value_of
 from motia_spec.model import EventStep
 
 SUSPECT_FROM = 3  # deliveries
+GUILTY = 3  # processes that died while they ran it alone: of one or two, something else may have been the cause
 BESIDE = 32  # suspected events of a step that run at once, while nobody has died of them
 MARK_KEPT = 86_400.0  # seconds
 AGAIN = 1.0  # seconds between tries to take a mark back
@@ -105,11 +106,11 @@ class Suspects:
             yield await self.may_run(step, event_id, alone=alone)
 
     async def may_run(self, step: EventStep, event_id: str, *, alone: bool = True) -> bool:
-        """Write the mark and say yes, or no when the event has killed often enough: all attempts but the three before."""
+        """Write the mark and say yes, or no when the event has killed often enough."""
         mark = await self._mark(step, event_id)
         # our own mark means that we are alive: an outage kept us from taking it back
         deaths = 0 if mark is None else mark.deaths + (mark.alone and mark.by != self._me)
-        if deaths >= max(1, step.retry.attempts - SUSPECT_FROM):
+        if deaths >= max(GUILTY, step.retry.attempts - SUSPECT_FROM):
             return False
         await self._log.append(_subject(step, event_id), _encode(Mark(deaths, self._me, alone)), ttl=MARK_KEPT)
         return True

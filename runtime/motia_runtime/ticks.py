@@ -19,7 +19,7 @@ from motia_runtime.controls.cancelled import finish_flushed
 from motia_runtime.handler import NonRetryable, Trigger
 from motia_runtime.naming import cron_subject, durable, plan_subject
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
-from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, conflict_pause, retry_delay, skipped_by
+from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, retry_delay, skipped_by
 from motia_runtime.trace import new_trace, parse
 from motia_runtime.worker import OUTAGE_PAUSE, Worker
 from motia_spec.cron import parse as parse_cron
@@ -139,39 +139,42 @@ class CronWorker(Worker):
             runs.end(attempt, "skipped" if tick.skip else "recovered")
             return
         conflicts = 0
-        while True:
-            attempt = runs.begin(self._plan, trace, trigger, claim, number, queued)
-            attempt.conflicts = conflicts
-            try:
-                bound = self._plan.bound.handler
-                args = (trigger,) if bound.arity == 2 else ()
-                own = await runs.cancels.run(attempt, runs.executor.run(bound, args, attempt.ctx, step.timeout))
-            except LogUnavailable:
-                raise
-            except RunCancelled:
-                await finish_flushed(runs.services, claim.subject)
-                delivery.term("cancelled")
-                runs.end(attempt, "cancelled")
+        try:
+            while True:
+                attempt = runs.begin(self._plan, trace, trigger, claim, number, queued)
+                attempt.conflicts = conflicts
+                try:
+                    bound = self._plan.bound.handler
+                    args = (trigger,) if bound.arity == 2 else ()
+                    own = await runs.cancels.run(attempt, runs.executor.run(bound, args, attempt.ctx, step.timeout))
+                except LogUnavailable:
+                    raise
+                except RunCancelled:
+                    await finish_flushed(runs.services, claim.subject)
+                    delivery.term("cancelled")
+                    runs.end(attempt, "cancelled")
+                    return
+                except Exception as problem:
+                    if isinstance(problem, Conflict) and conflicts < CONFLICTS_PER_RUN:
+                        conflicts += 1
+                        await attempt.begin_again(conflicts)
+                        continue
+                    final = (
+                        isinstance(problem, NonRetryable)
+                        or skipped_by(step.retry, problem)
+                        or number >= step.retry.attempts
+                    )
+                    if final:
+                        delivery.term(type(problem).__name__)
+                    else:
+                        delivery.nak(retry_delay(step.retry, number))
+                    runs.end(attempt, "failed" if final else "retry", runs.describe(problem))
+                    return
+                delivery.ack()
+                runs.end(attempt, "ok" if own else "recovered")
                 return
-            except Exception as problem:
-                if isinstance(problem, Conflict) and conflicts < CONFLICTS_PER_RUN:
-                    conflicts += 1
-                    await asyncio.sleep(conflict_pause(conflicts))
-                    continue
-                final = (
-                    isinstance(problem, NonRetryable)
-                    or skipped_by(step.retry, problem)
-                    or number >= step.retry.attempts
-                )
-                if final:
-                    delivery.term(type(problem).__name__)
-                else:
-                    delivery.nak(retry_delay(step.retry, number))
-                runs.end(attempt, "failed" if final else "retry", runs.describe(problem))
-                return
-            delivery.ack()
-            runs.end(attempt, "ok" if own else "recovered")
-            return
+        finally:
+            runs.services.commits.end_turn(claim)
 
 
 def _tell(claims: asyncio.Task[None]) -> None:

@@ -179,6 +179,7 @@ def test_sigterm_drains(project):
     import asyncio
 
     async def handler(request, ctx):
+        print("it waits", flush=True)
         await asyncio.sleep(0.5)
         return {"done": True}
     """
@@ -189,7 +190,7 @@ def test_sigterm_drains(project):
         answers = []
         asking = threading.Thread(target=lambda: answers.append(httpx.get(app.url + "/hello", timeout=10)))
         asking.start()
-        time.sleep(0.15)  # the request must be on its way, not yet answered
+        app.wait_for("it waits")
         assert app.stop() == 0
         asking.join()
         assert answers[0].json() == {"done": True}

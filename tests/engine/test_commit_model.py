@@ -19,8 +19,7 @@ import msgspec
 import pytest
 
 from motia_generator import generate
-from motia_runtime import calls as calls_module
-from motia_runtime import events as events_module
+from motia_runtime import runs as runs_module
 from motia_runtime.batch import BatchWorker
 from motia_runtime.bind import bind
 from motia_runtime.clock import VirtualClock
@@ -306,8 +305,7 @@ async def _attack(model: Model, *, api: bool = False, kinds: tuple[str, ...] = K
 @pytest.fixture(autouse=True)
 def steady_order(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """A run that conflicted begins again in the next turn of the loop, so that the calls of two runs come in the same order."""
-    for module in (events_module, calls_module):
-        monkeypatch.setattr(module, "conflict_pause", lambda _: 0.0)
+    monkeypatch.setattr(runs_module, "conflict_pause", lambda _: 0.0)
     caplog.set_level("CRITICAL")
 
 

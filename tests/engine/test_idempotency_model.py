@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from motia_generator import generate
-from motia_runtime import calls as calls_module
+from motia_runtime import runs as runs_module
 from motia_runtime.bind import bind
 from motia_runtime.clock import VirtualClock
 from motia_runtime.commit import Commits
@@ -162,7 +162,7 @@ class Outcome:
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    monkeypatch.setattr(calls_module, "conflict_pause", lambda _: 0.0)
+    monkeypatch.setattr(runs_module, "conflict_pause", lambda _: 0.0)
     monkeypatch.setattr(idempotency, "FIRST_LOOK", 0.0)
     monkeypatch.setattr(idempotency, "LONGEST_LOOK", 0.0)
     caplog.set_level("CRITICAL")

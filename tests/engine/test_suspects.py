@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.suspects import BESIDE, Lane, Suspects
+from motia_runtime.suspects import BESIDE, GUILTY, Lane, Suspects
 from motia_spec.model import EventStep, Handler, Retry
 
 SPEC = """
@@ -49,7 +49,9 @@ async def test_processes_that_die_are_counted_and_the_living_are_not(make_app):
         first, second = Suspects(app._log), Suspects(app._log)
         assert await first.may_run(STEP, "7")
         assert await first.may_run(STEP, "7"), "its own mark is no death"
-        assert not await second.may_run(STEP, "7"), "the first died: two deliveries before, and this one"
+        for _ in range(GUILTY - 1):
+            assert await Suspects(app._log).may_run(STEP, "7"), "a death or two may be bad luck"
+        assert not await second.may_run(STEP, "7"), "the third one died, too"
         assert await second.may_run(STEP, "8")
         second.survived(STEP, "8")
         await second.stop()

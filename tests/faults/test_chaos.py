@@ -15,7 +15,7 @@ EVENTS = 1_000
 def test_nothing_is_lost_doubled_torn_or_out_of_order_under_faults(tmp_path: Path) -> None:
     result = run(tmp_path, Settings(seed=1, events=EVENTS, faults=8, seconds=25, hurried=True))
     assert result.verdict.clean, result.report()
-    assert result.outcomes["ok"] > 0.8 * EVENTS / 5, f"too little was accepted to prove anything\n{result.report()}"
+    assert result.outcomes["ok"] > 0.5 * EVENTS / 5, f"too little was accepted to prove anything\n{result.report()}"
     assert sum(result.faults.values()) == 8
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 
@@ -13,17 +12,9 @@ FIRST, SHARE, LONGEST = (
 )  # seconds between looks, and their share of the time that has passed: a look may be a process
 
 
-def wait_for(check: Callable[[], object], what: str = "it did not happen", seconds: float = 20.0) -> None:
+def wait_for(check: Callable[[], object], what: str = "it did not happen", seconds: float = 40.0) -> None:
     began = time.monotonic()
     deadline = began + seconds
     while not check():
         assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
         time.sleep(min(max(FIRST, SHARE * (time.monotonic() - began)), LONGEST))
-
-
-async def until(check: Callable[[], object], what: str = "it did not happen", seconds: float = 20.0) -> None:
-    """As `wait_for`, in an event loop."""
-    deadline = time.monotonic() + seconds
-    while not check():
-        assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
-        await asyncio.sleep(FIRST)
