@@ -165,7 +165,7 @@ class Calls:
         async def handle(request: Request, ctx: Any) -> Any:
             if innermost.is_async:
                 return await innermost.function(request, ctx)
-            return await executor.run_in_thread(innermost.function, (request,), ctx, bound.step.timeout)
+            return await executor.run(innermost, (request,), ctx, bound.step.timeout)
 
         call: Call = handle
         for middleware in reversed(bound.middleware):

@@ -47,7 +47,7 @@ class EventWorker(Worker):
         self.step = step
         self.runs = runs
         threads = PROCESSES if step.isolation == "process" else THREAD_CONCURRENCY
-        default = CONCURRENCY if plan.bound.handler.is_async else threads
+        default = CONCURRENCY if plan.bound.handler.is_async or plan.bound.handler.remote else threads
         super().__init__(step.name, runs, step.limit or default)
         self._suspects = suspects
         self._inputs = inputs_of(step, runs)

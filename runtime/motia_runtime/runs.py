@@ -144,6 +144,11 @@ class Attempt(msgspec.Struct, eq=False):
         if conflicts > 1:
             await asyncio.sleep(conflict_pause(conflicts))
 
+    def start_over(self) -> None:
+        """Forget the effects of a handler that ran where they can't be asked for any more, and runs anew."""
+        if self._unit is not None:
+            self._unit = self._new_unit(type(self._unit))
+
     @property
     def effects(self) -> Unit | None:
         """None when there are none."""

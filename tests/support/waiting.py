@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -18,3 +19,11 @@ def wait_for(check: Callable[[], object], what: str = "it did not happen", secon
     while not check():
         assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
         time.sleep(min(max(FIRST, SHARE * (time.monotonic() - began)), LONGEST))
+
+
+async def until(check: Callable[[], object], what: str = "it did not happen", seconds: float = 20.0) -> None:
+    """As `wait_for`, in an event loop."""
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
+        await asyncio.sleep(FIRST)
