@@ -13,7 +13,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from motia_runtime.cli.root import COMMANDS, motia
+from motia_runtime.cli.root import COMMANDS, module_of, motia
 from motia_runtime.version import __version__
 
 
@@ -34,7 +34,7 @@ def commands() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize(("name", "text"), commands())
 def test_every_command_is_there_and_says_what_the_list_says(name: str, text: str) -> None:
-    command = import_module(f"motia_runtime.cli.{name}").command
+    command = import_module(module_of(name)).command
     assert isinstance(command, click.Command)
     assert command.get_short_help_str(200).rstrip(".") == text.rstrip(".")
     shown = run(name, "--help")
@@ -86,7 +86,7 @@ def test_version() -> None:
     ("args", "message"),
     [
         (["chekc"], "no command 'chekc'; did you mean `motia check`?"),
-        (["zzz"], "no command 'zzz'; there are: create, check,"),
+        (["zzz"], "no command 'zzz'; there are: create, import,"),
         (["state", "lst"], "did you mean `motia state ls`?"),
         (["check", "--formt", "json"], "--format"),
         (["check", "--format", "yaml"], "'yaml' is not one of 'text', 'json', 'github', 'sarif'"),

@@ -5,6 +5,7 @@ Each command is a module with a `command`, imported when it is used: `motia --he
 
 from __future__ import annotations
 
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ COMMANDS: dict[
 ] = {  # section -> command -> its one-line help (a test compares it with the command's own)
     "Project": {
         "create": "Start a new project from a template.",
+        "import": "Make a motia.yaml of a project of the original.",
         "check": "Prove the spec: all findings with place, caret and remedy.",
         "gen": "Write the generated types, and stubs for handlers that are missing.",
         "graph": "Draw the flows.",
@@ -38,6 +40,7 @@ COMMANDS: dict[
         "delayed": "List and cancel emits that wait for their time.",
         "tasks": "List, show and complete tasks of noop steps.",
         "trace": "Show what happened, run by run.",
+        "logs": "Show what runs have logged.",
         "replay": "Publish stored events anew.",
         "cancel": "Cancel a trace, or an event for one step.",
         "steps": "Show how the steps stand with their work.",
@@ -50,6 +53,11 @@ COMMANDS: dict[
 }
 
 
+def module_of(command: str) -> str:
+    """The module of a command: of its name, with an underscore behind it where Python has that word for itself."""
+    return f"motia_runtime.cli.{command}" + ("_" if keyword.iskeyword(command) else "")
+
+
 class Root(Group):
     """The group `motia`: commands by name from COMMANDS, errors as one clear line."""
 
@@ -59,7 +67,7 @@ class Root(Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        command = import_module(f"motia_runtime.cli.{cmd_name}").command
+        command = import_module(module_of(cmd_name)).command
         assert isinstance(command, click.Command)
         return command
 
