@@ -52,11 +52,17 @@ test("an item: its value, each change of it, its end", async () => {
 });
 
 test("an item that is not there is null, and comes when it is made", async () => {
-  const item = open().item("chat", "g", "none");
+  const client = open();
+  const group = client.group("chat", "g");
+  await until(() => group.live);
+  const told = [];
+  group.subscribe((value) => told.push(value));
+  const item = client.item("chat", "g", "none");
   await until(() => item.live);
   assert.equal(item.value, null);
   server.set("chat", "g", "none", { n: 1 });
-  await until(() => item.value?.n === 1);
+  await until(() => item.value?.n === 1 && told.length === 2);
+  assert.deepEqual(told, [[], [{ id: "none", n: 1 }]]); // nothing of the answer to the item's join
 });
 
 test("an item of a server that says nothing of what is not there", async () => {

@@ -83,7 +83,8 @@ class Server {
     }
     const items = this.#group(streamName, groupId);
     if (id === undefined) say({ type: "sync", data: [...items.values()] });
-    else if (items.has(id) || absent) say({ type: "sync", data: items.get(id) ?? null });
+    else if (items.has(id)) say({ type: "sync", data: items.get(id) });
+    else if (absent) say({ type: "delete", data: { id } });
   }
 }
 

@@ -330,8 +330,9 @@ class Group extends Source {
   }
 
   /** @param {any} frame */
-  isNewer({ id, timestamp }) {
+  isNewer({ id, timestamp, event }) {
     if (!this.#known || !(timestamp > (this.#last.get(id) ?? -Infinity))) return false;
+    if (event.type === "delete" && !this.#items.has(id)) return false; // told to who asked for that item
     this.#last.set(id, timestamp);
     return true;
   }

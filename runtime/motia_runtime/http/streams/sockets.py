@@ -21,6 +21,8 @@ REFUSALS = 100  # messages of a client that are answered with an error, before i
 POLICY = 1008  # close code: it does what it may not
 LONGEST_ID = 200  # characters of a subscription's id
 
+UNKNOWN = "-"  # no mark of any state
+
 NOWHERE = Place("", "")  # of errors about messages that name no stream
 
 log = logging.getLogger("motia.streams")
@@ -31,6 +33,7 @@ class Subscription(msgspec.Struct):
     group: str = msgspec.field(name="groupId")
     subscription: str = msgspec.field(name="subscriptionId")
     id: str | None = None
+    absent: bool = False  # of a join: an item that is not there is told as a delete; published clients never ask
 
 
 class Message(msgspec.Struct):
@@ -115,7 +118,8 @@ class SocketClient(Client):
     async def _join(self, data: Subscription) -> None:
         try:
             await self._door.check(data.stream, data.group, data.id, self._auth)
-            await self.join(data.subscription, data.stream, data.group, data.id)
+            unless = UNKNOWN if data.absent else ""
+            await self.join(data.subscription, data.stream, data.group, data.id, unless=unless)
         except Denied as denied:
             self._hub.counts.denied += 1
             await self._tell(Place(data.stream, data.group), data.id, DENIED, str(denied))
