@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from motia_runtime.original import adapt, is_original
 from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, Handler, NoopStep, Project
 
 GENERATED = "motia_types"
@@ -95,18 +96,13 @@ def bind(project: Project, remote: Collection[str] = REMOTE) -> Bindings:
                 bound[step.name] = BoundStep(step, handler, condition=asked)
                 continue
             middleware = step.middleware if isinstance(step, ApiStep) else ()
-            bound[step.name] = BoundStep(
-                step,
-                _load(
-                    project.root,
-                    step.handler,
-                    step.name,
-                    _arities(step),
-                    streams=isinstance(step, ApiStep) and step.idempotency is None,
-                ),
-                tuple(_load(project.root, m, f"middleware of {step.name}", (3,)) for m in middleware),
-                asked,
-            )
+            streams = isinstance(step, ApiStep) and step.idempotency is None
+            handler = _load(project.root, step.handler, step.name, _arities(step), streams=streams)
+            around = [
+                _load(project.root, m, f"middleware of {step.name}", (3,), original=handler.original)
+                for m in middleware
+            ]
+            bound[step.name] = BoundStep(step, handler, tuple(around), asked)
         return bound
 
 
@@ -210,9 +206,16 @@ def _is_ours(module: ModuleType) -> bool:
 
 
 def _load(
-    root: Path, handler: Handler, who: str, arities: tuple[int, ...], *, streams: bool = False, role: str = "handler"
+    root: Path,
+    handler: Handler,
+    who: str,
+    arities: tuple[int, ...],
+    *,
+    streams: bool = False,
+    original: bool = False,
+    role: str = "handler",
 ) -> Bound:
-    """`streams`: the function may be a generator."""
+    """`streams`: the function may be a generator. `original`: it is of the original's form, whatever its file says."""
     where = f"{handler.path}:{handler.function}"
     module = _import(root, handler, who)
     function = getattr(module, handler.function, None)
@@ -240,7 +243,9 @@ def _load(
         is_async = inspect.iscoroutinefunction(target)
         if arities == (3,) and role == "handler" and not is_async:
             raise HandlerError(f"{who}: {where} must be `async def`: it awaits `next(request)`")
-        return Bound(handler, function, is_async, arity, generator=generator)
+        original = (original or is_original(module)) and not generator
+        called = adapt(function, module, is_async=is_async) if original else function
+        return Bound(handler, called, is_async, arity, generator=generator, original=original)
     wanted = {1: "(ctx)", 2: "(input, ctx)", 3: "(request, ctx, next)"}
     raise HandlerError(
         f"{who}: {where}{signature} must take {_TAKES.get(role) or ' or '.join(wanted[a] for a in arities)}"
@@ -250,7 +255,9 @@ def _load(
 def _check_file(root: Path, handler: Handler, who: str) -> Path:
     path = root / handler.path
     if handler.language != "python":
-        raise HandlerError(f"{who}: {handler.path} is not Python, which this function has to be: the app itself calls it")
+        raise HandlerError(
+            f"{who}: {handler.path} is not Python, which this function has to be: the app itself calls it"
+        )
     if not path.is_file():
         raise HandlerError(f"{who}: there is no file {handler.path}; `motia gen` writes a stub for it")
     return path

@@ -113,11 +113,17 @@ declare module "motia" {
   ) => Promise<TResponse>;
 
   // The `config` blocks of the original's step files: motia.yaml holds what they say, they are not read any more.
-  export type ApiRouteConfig = { type: "api"; name: string; [key: string]: any };
+  export type ApiRouteConfig = { type: "api"; name: string; middleware?: ApiMiddleware[]; [key: string]: any };
   export type EventConfig = { type: "event"; name: string; [key: string]: any };
   export type CronConfig = { type: "cron"; name: string; [key: string]: any };
   export type NoopConfig = { type: "noop"; name: string; [key: string]: any };
-  export type StreamConfig = { name: string; [key: string]: any };
+  export type StreamConfig = {
+    name: string;
+    canAccess?: (subscription: { groupId: string; id?: string }, auth: any) => boolean | Promise<boolean>;
+    [key: string]: any;
+  };
+  export function config<T>(value: T): T;
+  export function defineConfig<T>(value: T): T;
   export type StepConfig = ApiRouteConfig | EventConfig | CronConfig | NoopConfig;
 
   /** Order */
