@@ -103,18 +103,6 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     batch: str = ""  # trace that has the record of the list that this event was in
 
 
-class TraceSummary(msgspec.Struct, frozen=True):
-    """One trace in a list."""
-
-    trace_id: str
-    started: float
-    duration: float  # from the first start to the last end
-    runs: int
-    root: str  # name of the step that began it
-    outcome: str  # dead, failed, cancelled or retry when any run ended so (in this order), else ok
-    steps: list[str]
-
-
 _encode = msgspec.json.Encoder().encode
 _encode_lines = msgspec.json.Encoder().encode_lines
 read_record = msgspec.json.Decoder(RunRecord).decode  # raises `msgspec.DecodeError`
@@ -124,7 +112,6 @@ UNSAYABLE = (
     OverflowError,
     RecursionError,
 )  # a logged field that is no JSON: half of a surrogate pair, 10**30
-_WORST = {"ok": 0, "skipped": 0, "parked": 0, "retry": 1, "cancelled": 2, "failed": 3, "dead": 4}
 
 
 class Recorded(Protocol):
@@ -239,7 +226,7 @@ def _with_fewer_lines(record: RunRecord) -> RunRecord:
 
 
 class TraceStore:
-    """Reads the records back. Raises `LogUnavailable`."""
+    """Reads the records of a trace straight from the log, without an index. Raises `LogUnavailable`."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -250,20 +237,8 @@ class TraceStore:
         found = [record async for record in self._newest(wanted) if record.trace_id == trace_id]
         return sorted(found, key=lambda r: (r.started, r.span_id))
 
-    async def latest(self, limit: int = 50, *, step: str | None = None, runs: int = 5_000) -> list[TraceSummary]:
-        """The newest traces, newest first, made from the newest `runs` records."""
-        traces: dict[str, list[RunRecord]] = {}
-        seen = 0
-        async for record in self._newest():
-            traces.setdefault(record.trace_id, []).append(record)
-            seen += 1
-            if seen >= runs:
-                break
-        found = [_summary(trace) for trace in traces.values() if step is None or any(r.step == step for r in trace)]
-        return sorted(found, key=lambda t: t.started, reverse=True)[:limit]
-
-    async def _newest(self, wanted: bytes = b"") -> AsyncIterator[RunRecord]:
-        """Every record, newest first; only those whose line has `wanted` in it."""
+    async def _newest(self, wanted: bytes) -> AsyncIterator[RunRecord]:
+        """Every record whose line has `wanted` in it, newest first."""
         before: int | None = None
         while entries := await self._log.scan(SUBJECT, limit=PAGE, before=before):
             for entry in entries:
@@ -278,21 +253,3 @@ class TraceStore:
                             _log.warning("a record of entry %s can't be read: %s", entry.seq, problem)
             if len(entries) < PAGE:
                 return
-
-
-def _summary(runs: list[RunRecord]) -> TraceSummary:
-    runs = sorted(runs, key=lambda r: r.started)
-    spans = {r.span_id for r in runs}
-    root = next((r for r in runs if r.parent_id not in spans), runs[0])
-    final: dict[tuple[str, Any], str] = {}  # a later attempt settles what an earlier one left open
-    for run in runs:
-        final[run.step, run.trigger.event_id or run.span_id] = run.outcome
-    return TraceSummary(
-        trace_id=runs[0].trace_id,
-        started=runs[0].started,
-        duration=max(r.started + r.duration for r in runs) - runs[0].started,
-        runs=len(runs),
-        root=root.step,
-        outcome=max(final.values(), key=lambda outcome: _WORST.get(outcome, 0)),
-        steps=sorted({r.step for r in runs}),
-    )

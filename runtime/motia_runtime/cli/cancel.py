@@ -48,12 +48,11 @@ def command(ctx: click.Context, trace_id: str | None, step: str | None, event_id
     async def go() -> tuple[str, Dropped]:
         from motia_runtime.cancels import Target, cancel
         from motia_runtime.cli.broker import open_log
-        from motia_runtime.cli.trace import whole_id
+        from motia_runtime.cli.filters import whole_id
         from motia_runtime.clock import SystemClock
-        from motia_runtime.records import TraceStore
 
         async with open_log(project) as log:
-            whole = "" if trace_id is None else await whole_id(TraceStore(log), trace_id)
+            whole = "" if trace_id is None else await whole_id(project, log, trace_id)
             target = Target(whole, step or "", event_id or "")
             return whole, await cancel(log, target, SystemClock().time(), project.nats.max_age)
 

@@ -12,7 +12,7 @@ import click
 
 from motia_runtime.logs import printable, wants_color
 
-__all__ = ["clock", "emit_json", "json_option", "paint", "printable", "say", "seconds", "table"]
+__all__ = ["clock", "emit_json", "emit_line", "json_option", "paint", "printable", "say", "seconds", "table"]
 
 LIMIT = 80  # columns of a table's cell; a longer text is cut
 
@@ -37,6 +37,13 @@ def emit_json(value: Any) -> None:
     if sys.stdout.isatty():
         data = msgspec.json.format(data, indent=2)
     click.echo(data.decode())
+
+
+def emit_line(value: Any) -> None:
+    """The value as one line of JSON on stdout, at once."""
+    import msgspec
+
+    click.echo(msgspec.json.encode(value).decode())
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:

@@ -174,11 +174,10 @@ async def _one(log: Log, project: Project, event_id: int, step: str | None) -> E
 async def _of_trace(log: Log, project: Project, start: str, step: str | None) -> list[Event]:
     from motia_runtime.cli.console import printable, say
     from motia_runtime.cli.errors import Failure
-    from motia_runtime.cli.trace import whole_id
-    from motia_runtime.records import TraceStore
+    from motia_runtime.cli.filters import whole_id
     from motia_runtime.replay import of_trace
 
-    trace_id = await whole_id(TraceStore(log), start)
+    trace_id = await whole_id(project, log, start)
     found = await of_trace(log, trace_id, None if step is None else _topics(project, step))
     by = found.begun_by
     if by is not None and step is None:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from motia_runtime.cli.console import json_option
+from motia_runtime.cli.filters import filter_options
 from motia_runtime.cli.group import Group, project_options
 
 if TYPE_CHECKING:
-    from motia_runtime.records import RunRecord, TraceStore
+    from motia_runtime.observe.index import TraceIndex
+    from motia_runtime.records import RunRecord
+    from motia_spec.model import Project
 
 T = TypeVar("T")
-SEARCHED = 500  # newest traces among which a shortened id is looked up
+SHOWN = 2_000  # characters of a payload in the tree
 COLORS = {
     "ok": "32",
     "skipped": "2",
@@ -40,16 +44,24 @@ def command() -> None:
 
 
 @command.command("ls")
-@click.option("--step", metavar="NAME", help="Only traces that this step had a part in.")
+@filter_options
 @click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
 @json_option
 @project_options
 @click.pass_context
-def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
-    """List traces, newest first."""
-    from motia_runtime.cli.console import clock, emit_json, seconds, table
+def ls(ctx: click.Context, /, limit: int, as_json: bool, **options: Any) -> None:
+    """List traces, newest first.
 
-    found = _run(ctx, step, lambda traces: traces.latest(limit, step=step))
+    Of a trace, --step, --flow and --text hold when they do for one of its runs. --status is what it has come to: the worst that a run ended in and no later
+    attempt has settled.
+    """
+    from motia_runtime.cli.console import clock, emit_json, seconds, table
+    from motia_runtime.cli.filters import wanted
+    from motia_runtime.cli.project import load
+
+    project = load(ctx)
+    which = wanted(ctx, project, options)
+    found = _ask(project, lambda index: index.traces(which, limit=limit)).items
     if as_json:
         emit_json(found)
         return
@@ -57,24 +69,27 @@ def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
         (t.trace_id, clock(t.started), t.root, str(t.runs), seconds(t.duration), t.outcome, ", ".join(t.steps))
         for t in found
     ]
-    table(("TRACE", "STARTED", "ROOT", "RUNS", "TOOK", "OUTCOME", "STEPS"), rows, empty="no traces yet")
+    table(("TRACE", "STARTED", "ROOT", "RUNS", "TOOK", "OUTCOME", "STEPS"), rows, empty="no such traces")
 
 
 @command.command("show")
 @click.argument("id")
 @click.option("--logs", is_flag=True, help="With the lines that each run logged.")
+@click.option("--full", is_flag=True, help="With everything: inputs, payloads, state before and after, stacks, lines.")
 @json_option
 @project_options
 @click.pass_context
-def show(ctx: click.Context, id: str, logs: bool, as_json: bool) -> None:
+def show(ctx: click.Context, id: str, logs: bool, full: bool, as_json: bool) -> None:
     """Show the runs of a trace as a tree, with durations.
 
     The first digits of ID are enough.
     """
     from motia_runtime.cli.console import clock, emit_json, printable, seconds
+    from motia_runtime.cli.project import load
 
     check_id(id)
-    runs = _run(ctx, None, lambda traces: _runs(traces, id))
+    project = load(ctx)
+    runs = asyncio.run(_runs(project, id))
     if as_json:
         emit_json(runs)
         return
@@ -83,11 +98,53 @@ def show(ctx: click.Context, id: str, logs: bool, as_json: bool) -> None:
     for old in sorted({run.replay_of for run in runs if run.replay_of}):
         click.echo(printable(f"replay of {old}"))
     click.echo()
-    for line in tree(runs, logs=logs):
+    for line in tree(runs, logs=logs, full=full):
         click.echo(line, color=True)
 
 
-def tree(runs: list[RunRecord], *, logs: bool = False) -> Iterator[str]:
+@command.command("tail")
+@filter_options
+@json_option
+@project_options
+@click.pass_context
+def tail(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
+    """Show runs as they end, until interrupted.
+
+    With --json, each run in full, one line each.
+    """
+    from motia_runtime.cli.filters import wanted
+    from motia_runtime.cli.project import load
+
+    project = load(ctx)
+    which = wanted(ctx, project, options)
+
+    async def go() -> None:
+        from motia_runtime.cli.broker import open_log
+        from motia_runtime.observe.feed import Feed
+        from motia_runtime.observe.matching import fits
+
+        async with open_log(project) as log:
+            feed = Feed(log, after=await log.newest("run"))
+            async for found in feed.follow():
+                for stored in found:
+                    if fits(stored.record, which):
+                        _tell(stored.record, as_json)
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(go())
+
+
+def _tell(run: RunRecord, as_json: bool) -> None:
+    from motia_runtime.cli.console import clock, emit_line, paint, printable
+
+    if as_json:
+        emit_line(run)
+        return
+    error = "" if run.error is None else "  " + printable(f"{run.error.type}: {run.error.message}").replace("\n", " ")
+    click.echo(f"{clock(run.started)}  {run.trace_id[:8]}  {_line(run)}{paint(error, '31')}", color=True)
+
+
+def tree(runs: list[RunRecord], *, logs: bool = False, full: bool = False) -> Iterator[str]:
     """The lines of the picture; runs ordered by start. A run whose parent is not among them is a root."""
     children: dict[str, list[RunRecord]] = {}
     spans = {run.span_id for run in runs}
@@ -106,7 +163,7 @@ def tree(runs: list[RunRecord], *, logs: bool = False) -> Iterator[str]:
         below = children.get(run.span_id, [])
         yield first + _line(run)
         bar = rest + ("│  " if below else "   ")
-        yield from (bar + text for text in _details(run, logs))
+        yield from (bar + text for text in _details(run, logs, full))
         for index, child in enumerate(below):
             last = index == len(below) - 1
             yield from draw(child, rest + ("└─ " if last else "├─ "), rest + ("   " if last else "│  "))
@@ -142,14 +199,16 @@ def _line(run: RunRecord) -> str:
     return "  ".join(parts)
 
 
-def _details(run: RunRecord, logs: bool) -> Iterator[str]:
+def _details(run: RunRecord, logs: bool, full: bool) -> Iterator[str]:
     from motia_runtime.cli.console import paint, printable
 
-    changed = [f"{s.op} {s.group}/{s.key}" for s in run.state]
-    if changed:
+    changed = [f"{s.op} {s.group}/{s.key}" for s in run.state if s.op != "get"]
+    if full:
+        yield from _everything(run)
+    elif changed:
         more = f" and {run.more_effects} more" if run.more_effects else ""
         yield paint(printable(", ".join(changed)) + more, "2")
-    if logs:
+    if logs or full:
         for line in run.logs:
             fields = "".join(f"  {key}={value}" for key, value in line.fields.items())
             yield printable(f"{line.level}: {line.message}{fields}").replace("\n", " ")
@@ -157,16 +216,48 @@ def _details(run: RunRecord, logs: bool) -> Iterator[str]:
             yield f"{run.more_logs} more lines were logged"
     if run.error is not None:
         yield paint(printable(f"{run.error.type}: {run.error.message}").replace("\n", " "), "31")
+        if full:
+            yield from (paint(printable(f"  {frame}"), "31") for frame in run.error.stack.splitlines())
 
 
-async def _runs(traces: TraceStore, start: str) -> list[RunRecord]:
+def _everything(run: RunRecord) -> Iterator[str]:
+    """Input and effects, a line each."""
+    from motia_runtime.cli.console import paint, printable
+
+    def line(what: str, payload: object = b"") -> str:
+        text = bytes(payload).decode("utf-8", "replace") if isinstance(payload, bytes) else ""
+        return paint(printable(f"{what}  {text[:SHOWN]}".rstrip()), "2")
+
+    if data := bytes(run.input):
+        yield line("input", data)
+    for emit in run.emits:
+        later = "" if emit.at is None else " later" + (f" under {emit.key}" if emit.key else "")
+        yield line(f"emit {emit.topic}{later}", bytes(emit.data))
+    for one in run.state:
+        before, data = bytes(one.before), bytes(one.data)
+        if one.op == "get":
+            yield line(f"get {one.group}/{one.key}", before or b"nothing")
+        else:
+            was = f" (was {before.decode('utf-8', 'replace')[:SHOWN]})" if before else ""
+            yield line(f"{one.op} {one.group}/{one.key}{was}", data)
+    for call in run.streams:
+        yield line(f"{call.op} {call.type} {call.stream}/{call.group}/{call.id}".replace("  ", " "), bytes(call.data))
+    if run.more_effects:
+        yield line(f"{run.more_effects} more effects")
+
+
+async def _runs(project: Project, start: str) -> list[RunRecord]:
+    from motia_runtime.cli.broker import open_log
     from motia_runtime.cli.errors import Failure
+    from motia_runtime.cli.filters import index_of, whole_id
 
-    start = await whole_id(traces, start)
-    runs = await traces.runs(start)
-    if not runs:
+    async with open_log(project) as log:
+        start = await whole_id(project, log, start)
+        async with index_of(project, log) as index:
+            found = await index.trace(start)
+    if found is None:
         raise Failure(f"no trace {start} is kept; `motia trace ls` lists them")
-    return runs
+    return found.runs()
 
 
 def check_id(id: str) -> None:
@@ -175,32 +266,12 @@ def check_id(id: str) -> None:
         raise click.UsageError(f"{id!r} is no trace id: 32 hex digits, or at least the first 4 of them")
 
 
-async def whole_id(traces: TraceStore, start: str) -> str:
-    """The trace id that begins so. Failure when none does, or several do."""
-    from motia_runtime.cli.errors import Failure
-
-    if len(start) == 32:
-        return start
-    found = [t.trace_id for t in await traces.latest(SEARCHED) if t.trace_id.startswith(start)]
-    if len(found) > 1:
-        raise Failure(f"{len(found)} traces begin with {start}: {', '.join(sorted(found)[:5])}")
-    if not found:
-        raise Failure(f"no trace {start} is kept; `motia trace ls` lists them")
-    return found[0]
-
-
-def _run(ctx: click.Context, step: str | None, work: Callable[[TraceStore], Awaitable[T]]) -> T:
-    from motia_runtime.cli.project import known_step, load
-
-    project = load(ctx)
-    if step is not None:
-        known_step(project, step)
-
+def _ask(project: Project, question: Callable[[TraceIndex], Awaitable[T]]) -> T:
     async def go() -> T:
         from motia_runtime.cli.broker import open_log
-        from motia_runtime.records import TraceStore
+        from motia_runtime.cli.filters import index_of
 
-        async with open_log(project) as log:
-            return await work(TraceStore(log))
+        async with open_log(project) as log, index_of(project, log) as index:
+            return await question(index)
 
     return asyncio.run(go())

@@ -54,7 +54,15 @@ async def open_index(log: Log, folder: Path | None, *, name: str = "") -> AsyncI
         path = folder / FOLDER / f"{sha256(name.encode()).hexdigest()[:12]}.sqlite"
     index = TraceIndex(log, path)
     try:
-        await index.open()
+        try:
+            await index.open()
+        except (OSError, sqlite3.Error) as problem:
+            if folder is None:
+                raise
+            _log.warning("%s can't be used (%s); the index is made anew this time", path, problem)
+            async with open_index(log, None) as unkept:
+                yield unkept
+            return
         yield index
     finally:
         await index.close()
@@ -101,6 +109,11 @@ class TraceIndex:
         self._writing.shutdown()
         self._reading.shutdown()
 
+    @property
+    def position(self) -> int:
+        """Seq of the newest entry of the log that it knows."""
+        return self._feed.after
+
     # -- asking
 
     async def traces(self, wanted: Filter = Filter(), *, limit: int = 50, after: str = "") -> Page[TraceSummary]:  # noqa: B008  # frozen
@@ -127,6 +140,10 @@ class TraceIndex:
         return await self._ask(
             lambda q: q.logs(wanted, limit=min(limit, MOST), after=after, level=level, newer_than=newer_than)
         )
+
+    async def newest_line(self) -> int:
+        """Id of the newest line of `logs`, whoever logged it, for `newer_than`."""
+        return await self._ask(lambda q: q.newest_line())
 
     async def trace(self, trace_id: str) -> TraceTree | None:
         """A trace in full. None when nothing of it is kept."""

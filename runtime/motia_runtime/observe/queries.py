@@ -108,6 +108,9 @@ class Queries:
         ]
         return Page(items, _next(rows, limit, started=1, id=0))
 
+    def newest_line(self) -> int:
+        return int(self._all("SELECT ifnull(max(id), 0) FROM logs").fetchone()[0])
+
     def places(self, trace_id: str, span_id: str = "") -> list[tuple[int, int]]:
         """Where the records of a trace, or of one of its spans, stand: entry and line."""
         row = self._all("SELECT id FROM traces WHERE trace = ?", (trace_id,)).fetchone()

@@ -18,7 +18,7 @@ import msgspec
 from motia_runtime.observe.feed import Stored
 from motia_runtime.observe.view import WORST
 from motia_runtime.records import RunRecord
-from motia_runtime.runlog import LogLine
+from motia_runtime.redaction import NOTHING
 
 VERSION = 1  # of the tables below
 RUNS_PER_TRACE = 20  # bits
@@ -144,9 +144,8 @@ class Store:
             trace.add(stored)
             run = (trace.id << RUNS_PER_TRACE) + trace.runs
             runs.append(_row(run, stored))
-            lines = [(line, msgspec.json.encode(line.fields).decode()) for line in record.logs]
-            words.append((run, _text(record, lines)))
-            logs += _lines(run, record, lines)
+            words.append((run, text_of(record)))
+            logs += _lines(run, record)
             steps.add((record.step, trace.id))
         words.sort()  # out of order they would make a segment of the index each
         self.db.executemany(INSERT_RUN, runs)
@@ -255,9 +254,10 @@ def _row(run: int, stored: Stored) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def _lines(run: int, record: RunRecord, lines: Sequence[tuple[LogLine, str]]) -> list[tuple[object, ...]]:
+def _lines(run: int, record: RunRecord) -> list[tuple[object, ...]]:
     found: list[tuple[object, ...]] = [
-        (run, line.time, LEVELS.get(line.level, 20), line.message, fields) for line, fields in lines
+        (run, line.time, LEVELS.get(line.level, 20), line.message, msgspec.json.encode(line.fields).decode())
+        for line in record.logs
     ]
     if record.error is not None:
         level = LEVELS["warning" if record.outcome in ("retry", "split") else "error"]
@@ -274,12 +274,20 @@ def _lines(run: int, record: RunRecord, lines: Sequence[tuple[LogLine, str]]) ->
     return found
 
 
-def _text(record: RunRecord, lines: Sequence[tuple[LogLine, str]]) -> str:
-    """All that can be searched of a run; `lines` with their fields as text."""
+def text_of(record: RunRecord) -> str:
+    """All that can be searched of a run."""
     trigger, error = record.trigger, record.error
     parts = [record.trace_id, record.step, trigger.topic or trigger.path or "", record.outcome]
     if error is not None:
         parts += (error.type, error.message)
-    parts += [f"{line.message} {fields}" for line, fields in lines]
+    parts += [bytes(payload).decode("utf-8", "replace") for payload in _payloads(record) if payload is not NOTHING]
     parts += [f"{write.group} {write.key}" for write in record.state]
+    parts += [f"{line.message} {msgspec.json.encode(line.fields).decode()}" for line in record.logs]
     return " ".join(parts)[:TEXT_LENGTH]
+
+
+def _payloads(record: RunRecord) -> Iterator[msgspec.Raw]:
+    yield record.input
+    yield from (emit.data for emit in record.emits)
+    yield from (write.data for write in record.state)
+    yield from (call.data for call in record.streams)
