@@ -73,7 +73,12 @@ class Server:
     async def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         limits = self._state.limits
         shortest = min(
-            limits.header_timeout, limits.body_timeout, limits.idle_timeout, limits.write_timeout, limits.linger
+            limits.header_timeout,
+            limits.body_timeout,
+            limits.idle_timeout,
+            limits.write_timeout,
+            limits.linger,
+            limits.ping_interval,
         )
         while True:
             self._state.tick(time.time())

@@ -47,6 +47,7 @@ class Socket:
         self._denied = b""
         self._heard = connection.loop.time()
         self._pinged = self._heard
+        self._unanswered = 0
         self.scope = scope | {
             "type": "websocket",
             "scheme": "wss" if connection.scheme == "https" else "ws",
@@ -82,6 +83,7 @@ class Socket:
 
     def feed(self, data: bytes) -> None:
         self._heard = self._connection.loop.time()
+        self._unanswered = 0
         if self.state == CLOSED or self._deaf:
             return
         self._decoder.feed(data)
@@ -107,11 +109,12 @@ class Socket:
         """Called now and then: is anybody there?"""
         if self.state != OPEN or self._connection.flow.read_paused:
             self._heard = now
+        elif now - max(self._heard, self._pinged) <= self._connection.limits.ping_interval:
             return
-        every = self._connection.limits.ping_interval
-        if now - self._heard > PINGS * every:
+        elif self._unanswered == PINGS:
             self._connection.abort()
-        elif now - max(self._heard, self._pinged) > every:
+        else:
+            self._unanswered += 1
             self._pinged = now
             self._connection.write(rfc6455.frame(rfc6455.PING, b""))
 
