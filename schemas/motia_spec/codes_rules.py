@@ -243,6 +243,13 @@ RULE_CODES: tuple[Code, ...] = (
         "async def handler(ctx):\n    pass\n",
     ),
     Code(
+        "M510",
+        "function in the wrong language",
+        "Workers run handlers in TypeScript and JavaScript, with the middleware right around them and with their conditions. What the app calls itself is "
+        "Python: `access`, `streamAuth`, the outer middleware, and all that belongs to a handler in Python.",
+        "streams:\n  board: { access: steps/access.ts }\n",
+    ),
+    Code(
         "M901",
         "not yet in force",
         "The key is part of the language, and this version does nothing with it. The message says what happens instead.",

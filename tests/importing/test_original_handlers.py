@@ -64,9 +64,11 @@ async def test_parallel_steps_are_joined_through_state(tmp_path: Path) -> None:
 async def test_isolated_handlers_are_of_the_same_form(tmp_path: Path) -> None:
     root = copied("python", tmp_path)
     spec = (root / "motia.yaml").read_text()
-    (root / "motia.yaml").write_text(
-        spec.replace("    subscribes: [pet.registered]\n", "    subscribes: [pet.registered]\n    isolation: process\n")
+    isolated = spec.replace(
+        "    subscribes: [pet.registered]\n", "    subscribes: [pet.registered]\n    isolation: process\n"
     )
+    assert isolated != spec
+    (root / "motia.yaml").write_text(isolated)
     async with run_app(root, environ={}) as app:
         await app.request("POST", "/pets/north", json={"name": "Ada"}, headers={"x-token": "open"})
         await app.settle(60)

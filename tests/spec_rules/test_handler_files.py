@@ -313,3 +313,24 @@ def test_a_config_block_is_noted(path: str, source: str, line: int | None, check
         finding = found.only("M509")
         assert (finding.severity, finding.place.file, finding.place.line) == ("note", path, line)
         assert found.errors == []
+
+
+@pytest.mark.parametrize(
+    ("spec", "faulty"),
+    [
+        ("steps:\n  A: { type: api, method: GET, path: /, handler: a.ts, middleware: [b.py, c.ts] }\n", False),
+        ("steps:\n  A: { type: api, method: GET, path: /, handler: a.ts, middleware: [b.ts, c.py] }\n", True),
+        ("steps:\n  A: { type: api, method: GET, path: /, handler: a.py, middleware: [b.ts] }\n", True),
+        ("topics: { t: {} }\nsteps:\n  A: { type: event, subscribes: [t], handler: a.ts, condition: b.ts }\n", False),
+        ("topics: { t: {} }\nsteps:\n  A: { type: event, subscribes: [t], handler: a.ts, condition: b.py }\n", False),
+        ("topics: { t: {} }\nsteps:\n  A: { type: event, subscribes: [t], handler: a.py, condition: b.js }\n", True),
+        ("server: { streamAuth: a.ts }\n", True),
+        ("streams: { s: { access: a.js } }\n", True),
+        ("streams: { s: { access: a.py } }\n", False),
+    ],
+)
+def test_functions_in_a_language_that_is_not_called(spec: str, faulty: bool, check: Check) -> None:
+    found = check(spec)
+    assert found.errors == (["M510"] if faulty else []), found.describe()
+    if faulty:
+        assert found.only("M510").place.line > 0

@@ -90,6 +90,15 @@ def stubs(project: Project) -> dict[str, str]:
         else:
             arguments = "input, { logger }" if isinstance(step, EventStep) else "{ logger }"
             add(step.handler, "Handlers", index, arguments, [f"logger.warn({message});"], step.description)
+            if isinstance(step, EventStep) and step.condition:
+                add(
+                    step.condition,
+                    "Condition",
+                    "",
+                    "input",
+                    ["return true;"],
+                    "Shall the step run? It changes nothing.",
+                )
     found = {path: files[path].text() for path in sorted(files)}
     written = [s.handler.path for s in project.steps.values() if not isinstance(s, NoopStep)]
     if any(path.endswith(".ts") for path in written) and not (project.root / CONFIG).exists():

@@ -9,6 +9,7 @@ from motia_spec.diagnostics import Diagnostic
 from motia_spec.rules import (
     clashing_controls,
     cycle,
+    foreign_function,
     handler_fits,
     idle_manual,
     key_path,
@@ -55,6 +56,7 @@ RULES: tuple[Rule, ...] = (
     retry_budget.check,
     idle_manual.check,
     unfit_sample.check,
+    foreign_function.check,
     not_yet.check,
 )
 

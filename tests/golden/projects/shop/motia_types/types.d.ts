@@ -105,6 +105,8 @@ declare module "motia" {
   export type CronHandler<TEmits = any, TState = State, TStreams = FlowContextStateStreams> = (
     ctx: FlowContext<TEmits, TState, TStreams>,
   ) => Promise<void>;
+  /** Says whether an event step runs. */
+  export type Condition<TInput = any> = (input: TInput, ctx: FlowContext<never>) => Promise<boolean>;
   /** Runs around an API step's handler; what it returns without calling `next` is the answer. */
   export type ApiMiddleware<TBody = any, TEmits = any, TResponse = any> = (
     req: ApiRequest<TBody>,
