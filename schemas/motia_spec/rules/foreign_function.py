@@ -28,9 +28,8 @@ def check(checking: Checking) -> Iterator[Diagnostic]:
                     )
         elif isinstance(step, EventStep) and step.condition and _differs(step.condition, step.handler):
             remedy = f"write it in Python, as the handler {step.handler.path} is"
-                yield _fault(
-                    f"the condition {step.condition.path} of {step.name}", step.condition, remedy, at.at("condition")
-                )
+            what = f"the condition {step.condition.path} of {step.name}"
+            yield _fault(what, step.condition, remedy, at.at("condition"))
     streams = checking.spec.map("streams")
     for stream in project.streams.values():
         if stream.access and stream.access.language == "node":
