@@ -37,7 +37,7 @@ def render(dot: str, format: str, *, renderer: str = "auto", timeout: float = TI
         raise RenderError(f"unknown picture format {format!r}; allowed: {', '.join(FORMATS)}")
     if renderer not in RENDERERS:
         raise RenderError(f"unknown renderer {renderer!r}; allowed: {', '.join(RENDERERS)}")
-    program = _find(format, renderer)
+    program = find_renderer(format, renderer)
     arguments = [str(program), f"-T{format}", *([f"-Gdpi={DPI}"] if format == "png" else [])]
     if format == "svg":
         dot = dot.replace(FACE, f'fontname="{WIDE}"')
@@ -59,7 +59,8 @@ def render(dot: str, format: str, *, renderer: str = "auto", timeout: float = TI
     return done.stdout.replace(b'font-family="%s"' % WIDE.encode(), b'font-family="%s"' % SEEN)
 
 
-def _find(format: str, renderer: str) -> Path:
+def find_renderer(format: str = "svg", renderer: str = "auto") -> Path:
+    """The program that draws. Raises `RenderError`."""
     if format == "pdf":
         if renderer == "graphviz-pure":
             raise RenderError(

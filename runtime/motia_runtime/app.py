@@ -12,18 +12,18 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
+from typing import Any
 
 import msgspec
 
 from motia_generator import generate
-from motia_generator.diagram import diagram
-from motia_generator.render import RenderError, render
+from motia_generator.drawing import draw
+from motia_generator.layout import layout
 from motia_runtime.bind import REMOTE, bind
 from motia_runtime.broker import Broker, join_broker, open_broker
 from motia_runtime.clock import SystemClock
 from motia_runtime.engine import Engine, Role
-from motia_runtime.http.app import build_app
+from motia_runtime.http.app import OwnPath, build_app
 from motia_runtime.http.guard import App as ASGIApp
 from motia_runtime.http.guard import Hosts, Switch
 from motia_runtime.http.page import AnyPage
@@ -32,11 +32,19 @@ from motia_runtime.http.server import Server
 from motia_runtime.http.server import bind as bind_server
 from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.http.tasks import TOKEN, Access, access, task_paths
+from motia_runtime.logs import Mask
 from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
 from motia_runtime.remote.messenger import Messenger
 from motia_runtime.types import Types, load_types
+from motia_runtime.workbench.api import ROUTES
+from motia_runtime.workbench.bench import Bench
+from motia_runtime.workbench.board import Board
+from motia_runtime.workbench.history import History
+from motia_runtime.workbench.live import Hub
+from motia_runtime.workbench.site import Site
+from motia_spec.graph import build_graph
 from motia_spec.model import ApiStep, Project
 
 DRAIN = 25.0  # seconds that runs and requests under way may take when the app stops; below the usual 30 of a container
@@ -44,6 +52,7 @@ SWAP_DRAIN = 10.0  # seconds that they may take when a new version replaces thei
 SWAP_STREAMS = 1.0  # seconds that answers may be streamed on then: many have no end, and who reads them comes again
 
 PagesMaker = Callable[[Project], Mapping[str, AnyPage]]
+SiteMaker = Callable[[Project, Types, Engine], Site]  # the Workbench of a version
 
 _log = logging.getLogger("motia.app")
 
@@ -55,6 +64,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     port: int
     find_free: bool = False  # take the next free port when this one is taken
     workbench: bool = False
+    dev: bool = False  # `motia dev`: on loopback the Workbench and the tasks need no token
+    token: str | None = None  # for both, unless the environment has one
+    overlay: str | None = None  # name of the overlay that the spec is read with
     role: Role = "all"
     remote: frozenset[str] = REMOTE  # languages whose handlers run in workers
     shared: bool = False  # a supervisor holds broker and port for several processes
@@ -69,6 +81,12 @@ class Version(msgspec.Struct, frozen=True):
     types: Types
     engine: Engine
     asgi: ASGIApp
+    site: Site | None = None  # the Workbench
+
+    def dismiss(self) -> None:
+        """Send away those who look: another version takes over, or the app stops."""
+        if self.site is not None:
+            self.site.hub.close()
 
 
 def load_version(
@@ -79,14 +97,21 @@ def load_version(
     pages: Mapping[str, AnyPage] | None = None,
     role: Role = "all",
     tasks: Access | None = None,
+    workbench: SiteMaker | None = None,
     messenger: Messenger | None = None,
     remote: Collection[str] = REMOTE,
 ) -> Version:
     """Import the handlers and build engine and HTTP around them; nothing is consumed yet. Call it in the event loop. `tasks`: who may end tasks by HTTP.
-    `messenger`: how workers are reached, which run the handlers in the languages of `remote`.
+    `workbench`: makes the Workbench, if there is to be one. `messenger`: how workers are reached, which run the handlers in the languages of `remote`.
     Raises `bind.HandlerError`; then what ran before still runs as it was."""
     types = load_types(project, generate)
     engine = Engine(project, bind(project, remote), types, log, clock, role=role, messenger=messenger)
+    site = None if workbench is None else workbench(project, types, engine)
+    ours: dict[str, OwnPath] = {}
+    if tasks is not None:
+        ours |= task_paths(engine.tasks, tasks, project.server.body_limit)
+    if site is not None:
+        ours |= site.paths(project)
     asgi = build_app(
         _without_routes(project) if role == "engine" else project,
         types,
@@ -95,12 +120,12 @@ def load_version(
         pages={} if pages is None else pages,
         runners=engine.runners,
         limiters=engine.limiters,
-        tasks=None if tasks is None else task_paths(engine.tasks, tasks, project.server.body_limit),
+        ours=ours,
         streams=StreamRoutes(engine.live, engine.door, project.server.cors)
         if project.streams and role != "engine"
         else None,
     )
-    return Version(project, types, engine, asgi)
+    return Version(project, types, engine, asgi, site)
 
 
 def _without_routes(project: Project) -> Project:
@@ -116,7 +141,9 @@ class App:
         self._clock = clock
         self._place = place
         self._make_pages = make_pages
+        self.board = Board()
         self._messenger = NatsMessenger(broker.link)
+        self._history: History | None = None
         self._version: Version | None = None
         self._switch: Switch | None = None
         self._server: Server | None = None
@@ -165,6 +192,7 @@ class App:
         await new.engine.start()
         assert self._switch is not None
         self._version = new
+        old.dismiss()
         await asyncio.gather(
             self._switch.swap(new.asgi, hosts=self._hosts(project), timeout=SWAP_DRAIN),
             old.engine.stop(SWAP_DRAIN, streams=SWAP_STREAMS),
@@ -179,20 +207,31 @@ class App:
             return
         engine = self._version.engine
         engine.running = False  # not ready any more
+        self._version.dismiss()
         notice = min(self._place.notice, self._place.grace)
         await asyncio.sleep(notice)
         grace = self._place.grace - notice
         await asyncio.gather(self._server.stop(grace), engine.stop(grace))
+        if self._history is not None:
+            await self._history.close()
 
     def _hosts(self, project: Project) -> Hosts:
         return Hosts(self._place.host, project.server.hosts, project.server.cors.origins if project.server.cors else ())
 
     async def _load(self, project: Project) -> Version:
-        pages = {} if self._place.role == "engine" else await asyncio.to_thread(self._make_pages, project)
         place = self._place
-        allowed = None
-        if place.role != "engine":
-            allowed = access(os.environ.get(TOKEN), place.host, dev=place.workbench)
+        if place.role == "engine":
+            return load_version(
+                project,
+                self.broker.log,
+                self._clock,
+                role=place.role,
+                messenger=self._messenger,
+                remote=place.remote,
+            )
+        pages = await asyncio.to_thread(self._make_pages, project)
+        token = os.environ.get(TOKEN) or place.token
+        allowed = access(token, place.host, dev=place.dev)
         return load_version(
             project,
             self.broker.log,
@@ -200,9 +239,37 @@ class App:
             pages=pages,
             role=place.role,
             tasks=allowed,
+            workbench=self._site_maker(allowed) if place.workbench and allowed is not None else None,
             messenger=self._messenger,
             remote=place.remote,
         )
+
+    def _history_of(self, project: Project) -> History:
+        if self._history is None:
+            name = f"{project.nats.prefix} {self.broker.shown if not self.broker.embedded else ''}"
+            self._history = History(self.broker.log, self._clock, project.root / ".motia", name)
+        return self._history
+
+    def _site_maker(self, allowed: Access) -> SiteMaker:
+        def make(project: Project, types: Types, engine: Engine) -> Site:
+            bench = Bench(
+                project=project,
+                types=types,
+                log=self.broker.log,
+                clock=self._clock,
+                state=engine.state,
+                streams=engine.streams,
+                tasks=engine.tasks,
+                board=self.board,
+                history=self._history_of(project),
+                mask=Mask.of(project),
+                layout=lay_out,
+                dev=self._place.dev,
+                overlay=self._place.overlay,
+            )
+            return Site(bench, allowed, ROUTES, Hub(bench))
+
+        return make
 
 
 @asynccontextmanager
@@ -210,7 +277,7 @@ async def run(project: Project, place: Place, *, environ: Mapping[str, str] | No
     """The app, serving, for as long as the block lasts; then drained."""
     clock = SystemClock()
     async with (join_broker if place.shared else open_broker)(project, environ) as broker:
-        app = App(broker, clock, place, partial(make_pages, workbench=place.workbench))
+        app = App(broker, clock, place, build_pages)
         await app.start(project)
         try:
             yield app
@@ -218,19 +285,6 @@ async def run(project: Project, place: Place, *, environ: Mapping[str, str] | No
             await app.stop()
 
 
-def make_pages(project: Project, *, workbench: bool) -> dict[str, AnyPage]:
-    """The pages beside the app's own routes: the API reference, and for `motia dev` the Workbench with a diagram of each flow."""
-    diagrams = flow_diagrams(project) if workbench else {}
-    pages = build_pages(project, diagrams=diagrams)
-    return pages if workbench else {path: page for path, page in pages.items() if not path.startswith("/__")}
-
-
-def flow_diagrams(project: Project) -> dict[str, str]:
-    """An SVG for each flow; a flow that can't be drawn is left out, and said so."""
-    drawn: dict[str, str] = {}
-    for flow in project.flows:
-        try:
-            drawn[flow] = render(diagram(project, "dot", flow=flow), "svg").decode()
-        except RenderError as problem:
-            _log.warning("flow %s has no diagram: %s", flow, problem)
-    return drawn
+def lay_out(project: Project, flow: str | None, data: bool) -> dict[str, Any]:
+    """The graph of one flow, or of the whole app, with places. `data`: state groups and streams too. Raises `RenderError`."""
+    return layout(draw(project, build_graph(project, state=data, streams=data), flow=flow))

@@ -38,8 +38,8 @@ async def standings(log: Log, project: Project) -> list[Standing]:
 
 def _standing(step: AnyStep, found: Backlog | None) -> Standing:
     if found is None or not isinstance(step, EventStep | CronStep):
-        return Standing(step.name, _kind(step))
-    return Standing(step.name, _kind(step), found.waiting, found.in_flight, found.delivered, found.paused_until or None)
+        return Standing(step.name, kind_of(step))
+    return Standing(step.name, kind_of(step), found.waiting, found.in_flight, found.delivered, found.paused_until or None)
 
 
 async def pause(log: Log, clock: Clock, step: AnyStep, seconds: float | None) -> float:
@@ -70,10 +70,11 @@ async def _set(log: Log, step: AnyStep, until: float) -> None:
 
 def _check(step: AnyStep) -> None:
     if not isinstance(step, EventStep | CronStep):
-        raise NotPausable(f"{step.name!r} is a step of type {_kind(step)}: only event and cron steps can be paused")
+        raise NotPausable(f"{step.name!r} is a step of type {kind_of(step)}: only event and cron steps can be paused")
 
 
-def _kind(step: AnyStep) -> str:
+def kind_of(step: AnyStep) -> str:
+    """api, event, cron or noop."""
     if isinstance(step, ApiStep):
         return "api"
     if isinstance(step, EventStep):

@@ -85,12 +85,22 @@ class StateStore:
         """False when there was nothing to delete."""
         return await self._put(group, key, None)
 
-    async def _put(self, group: str, key: str, data: bytes | None) -> bool:
-        """Write over whatever is there. When a run has written it, a plan says so first: it may be the only evidence that this run came so far."""
+    async def replace(self, group: str, key: str, value: Any, revision: int) -> None:
+        """Set it, unless somebody has written the key since it had that revision (0: never written): then `Conflict`."""
+        await self._put(group, key, self.codec(group).encode(value), expect=revision)
+
+    async def remove(self, group: str, key: str, revision: int) -> bool:
+        """Delete it, unless somebody has written the key since it had that revision: then `Conflict`. False when there was nothing to delete."""
+        return await self._put(group, key, None, expect=revision)
+
+    async def _put(self, group: str, key: str, data: bytes | None, expect: int | None = None) -> bool:
+        """Write over whatever is there, or over the revision `expect` alone. When a run has written it, a plan says so first: it may be the only evidence that this run came so far."""
         subject = subject_of(group, key)
         ttl = None if data is None else self.ttl(group)
         while True:
             old = value_of(await self._log.last(subject))
+            if expect is not None and expect != old.revision:
+                raise Conflict(f"{group}/{key} has been written since")
             if data is None and old.data is None:
                 return False
             if old.id is not None:

@@ -18,9 +18,9 @@ from motia_runtime.commit import Claim
 from motia_runtime.controls.cancelled import finish_flushed
 from motia_runtime.handler import NonRetryable, Trigger
 from motia_runtime.naming import cron_subject, durable, plan_subject
-from motia_runtime.ports import Conflict, Delivery, LogUnavailable, Record
+from motia_runtime.ports import Clock, Conflict, Delivery, Log, LogUnavailable, Record
 from motia_runtime.runs import CONFLICTS_PER_RUN, Plan, Runs, retry_delay, skipped_by
-from motia_runtime.trace import new_trace, parse
+from motia_runtime.trace import format_context, new_trace, parse
 from motia_runtime.worker import OUTAGE_PAUSE, Worker
 from motia_spec.cron import parse as parse_cron
 from motia_spec.model import CronStep
@@ -36,6 +36,12 @@ class Tick(msgspec.Struct, frozen=True):
 
     due: float  # seconds since the epoch
     skip: bool = False  # the run before was still going on, and the step says `overlap: skip`
+    after: float | None = None  # of a run by hand: the due time that was the newest when it was asked for
+
+    @property
+    def done(self) -> float:
+        """The newest due time that has had its tick."""
+        return self.due if self.after is None else self.after
 
 
 _decode = msgspec.json.Decoder(Tick).decode
@@ -75,7 +81,7 @@ class CronWorker(Worker):
 
     async def _claim_for_ever(self, last: Record | None) -> None:
         clock = self._runs.services.clock
-        seq, done = (last.seq, read_tick(last).due) if last else (0, clock.time())
+        seq, done = (last.seq, read_tick(last).done) if last else (0, clock.time())
         due = self._first_due(done)
         while due is not None:
             await clock.sleep_until(due)
@@ -116,7 +122,7 @@ class CronWorker(Worker):
                 )
             except Conflict:
                 last = await log.last(cron_subject(name))
-                seq, done = (last.seq, read_tick(last).due) if last else (0, 0.0)
+                seq, done = (last.seq, read_tick(last).done) if last else (0, 0.0)
                 if done >= due:
                     return seq, done
             else:
@@ -175,6 +181,22 @@ class CronWorker(Worker):
                 return
         finally:
             runs.services.commits.end_turn(claim)
+
+
+async def run_now(log: Log, clock: Clock, step: CronStep) -> str:
+    """Have a cron step run once more, now, beside its schedule, which goes on as if nothing had happened. Gives the trace's id. Durable when it
+    returns. Raises `LogUnavailable`."""
+    trace, subject = new_trace(), cron_subject(step.name)
+    while True:
+        last = await log.last(subject)
+        now = clock.time()
+        tick = Tick(now, after=now if last is None else read_tick(last).done)
+        try:
+            headers = {"traceparent": format_context(trace)}
+            await log.append(subject, _encode(tick), headers=headers, expect=last.seq if last else 0)
+        except Conflict:
+            continue
+        return trace.trace_id
 
 
 def _tell(claims: asyncio.Task[None]) -> None:

@@ -13,6 +13,7 @@ from watchfiles import Change, DefaultFilter, awatch
 from motia_runtime.bind import GENERATED
 
 SUFFIXES = (".yaml", ".yml", ".json", ".py", ".env")
+POSITIONS = "motia-workbench.json"  # where the Workbench keeps what was dragged; nothing that runs
 DEBOUNCE = 60  # milliseconds that a burst of saves may last
 STEP = 15  # milliseconds between looks
 
@@ -26,7 +27,7 @@ class _Filter(DefaultFilter):
         super().__init__(ignore_dirs=tuple(_IGNORED))
 
     def __call__(self, change: Change, path: str) -> bool:
-        return path.endswith(SUFFIXES) and super().__call__(change, path)
+        return path.endswith(SUFFIXES) and not path.endswith(f"/{POSITIONS}") and super().__call__(change, path)
 
 
 def changes(root: Path, stop: asyncio.Event) -> AsyncIterator[set[str]]:

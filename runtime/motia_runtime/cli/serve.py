@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
+import secrets
 import sys
 import time
 from pathlib import Path
-
-import msgspec
 
 from motia_generator import generate, stubs
 from motia_generator.writer import write
@@ -17,11 +17,15 @@ from motia_runtime.app import App, Place, run
 from motia_runtime.bind import HandlerError
 from motia_runtime.cli.loop import until_told
 from motia_runtime.dotenv import Dotenv, DotenvError
+from motia_runtime.http.guard import is_loopback
+from motia_runtime.http.tasks import TOKEN
 from motia_runtime.logs import announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.tether import Tether
 from motia_runtime.watch import changes
+from motia_runtime.workbench.board import Board
 from motia_spec import compile_project
+from motia_spec.compile import Compiled
 from motia_spec.model import Project
 from motia_spec.render import render_text
 
@@ -51,13 +55,18 @@ async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, b
     project = await asyncio.to_thread(workplace.prepare)
     if project is None:
         return 1
+    host = host or project.server.host
     place = Place(
-        host=host or project.server.host,
+        host=host,
         port=project.server.port if port is None else port,
         find_free=True,
         workbench=True,
+        dev=True,
+        token=None if is_loopback(host) else secrets.token_urlsafe(24),
+        overlay=workplace.overlay,
     )
     async with until_told() as told, run(project, place) as app:
+        workplace.tell(app.board, "")
         _announce(app, project, place, began)
         async with asyncio.TaskGroup() as tasks:  # a watcher that fails ends the app aloud
             watcher = tasks.create_task(_watch(app, workplace, told))
@@ -75,30 +84,41 @@ async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
                 workplace.take_dotenv()
         except DotenvError as problem:
             _log.error("%s; the last good version goes on serving", problem)
+            workplace.tell(app.board, str(problem))
             continue
         project = await asyncio.to_thread(workplace.prepare)
         if project is None:
             _log.error("%s changed; the last good version goes on serving until the findings above are mended", shown)
+            workplace.tell(app.board, "The spec has errors.")
             continue
         try:
             await app.reload(project)
         except HandlerError as problem:
             _log.error("%s; the last good version goes on serving", problem)
+            workplace.tell(app.board, str(problem))
         except LogUnavailable as problem:
             _log.error("not reloaded: the broker can't be reached (%s); save again", problem)
         except Exception:
             _log.exception("not reloaded; the last good version goes on serving")
         else:
+            workplace.tell(app.board, "")
             _log.info("%s changed: reloaded in %.0f ms", shown, (time.perf_counter() - began) * 1000)
 
 
-class Workplace(msgspec.Struct, frozen=True):
+class Workplace:
     """The folder that `motia dev` works on, and how it talks about it."""
 
-    root: Path
-    dotenv: Dotenv
-    overlay: str | None
-    level: int  # of the log
+    def __init__(self, root: Path, dotenv: Dotenv, overlay: str | None, level: int) -> None:
+        self.root = root
+        self.dotenv = dotenv
+        self.overlay = overlay
+        self.level = level  # of the log
+        self._compiled: Compiled | None = None
+
+    def tell(self, board: Board, broken: str) -> None:
+        """Have the Workbench show what the last save was like. `broken`: why it does not run; empty: it does."""
+        if self._compiled is not None:
+            board.tell(self._compiled.diagnostics, self._compiled.sources, broken)
 
     def take_dotenv(self) -> None:
         """What `.env` says from now on. Raises `DotenvError`."""
@@ -118,6 +138,7 @@ class Workplace(msgspec.Struct, frozen=True):
             for path in made.stubs:
                 _log.info("wrote %s: a stub for you to fill in", path)
             compiled = compile_project(self.root, overlay=self.overlay)
+        self._compiled = compiled
         if compiled.diagnostics:
             text = render_text(compiled.diagnostics, compiled.sources, color=wants_color(sys.stderr))
             print(text.rstrip(), file=sys.stderr)
@@ -132,6 +153,14 @@ def settle_memory() -> None:
     gc.set_threshold(50_000, 20, 20)
 
 
+def _workbench_url(app: App, place: Place) -> str | None:
+    """Where the Workbench is; with the token that was made for this start, which nobody else knows."""
+    if app.version.site is None:
+        return None
+    url = f"{app.url}/__workbench"
+    return f"{url}#token={place.token}" if place.token and not os.environ.get(TOKEN) else url
+
+
 def _announce(app: App, project: Project, place: Place, began: float) -> None:
     if app.taken_port is not None:
         _log.warning("port %s is taken; listening on %s instead", app.taken_port, app.url)
@@ -139,7 +168,7 @@ def _announce(app: App, project: Project, place: Place, began: float) -> None:
     announce(
         project,
         app.url,
-        f"{app.url}/__workbench" if place.workbench else None,
+        _workbench_url(app, place),
         app.broker.shown + (" (embedded)" if app.broker.embedded else ""),
         time.perf_counter() - began,
         role=place.role,

@@ -36,6 +36,9 @@ MOST = 256  # workers
     "--notice", type=click.FloatRange(0, 600), metavar="SECONDS", default=0, show_default=True,
     help="How much of the grace to go on working with /readyz at 503, for a load balancer to hear of it.",
 )  # fmt: skip
+@click.option(
+    "--workbench", is_flag=True, help="Serve the Workbench, to those who know the token in MOTIA_ADMIN_TOKEN."
+)
 @click.option("--logs", "form", type=click.Choice(["json", "text"]), default="json", show_default=True)
 @click.option("--verbose", "-v", is_flag=True, help="Log debug lines.")
 @click.option("--worker", type=int, hidden=True)  # set by the supervisor: number of this process
@@ -51,6 +54,7 @@ def command(
     role: Role,
     grace: float,
     notice: float,
+    workbench: bool,
     form: str,
     verbose: bool,
     worker: int | None,
@@ -66,6 +70,8 @@ def command(
             f"--workers {workers} needs Linux, whose kernel spreads connections over processes that share a port; "
             "start one with --role http and as many as you like with --role engine, each with a --port of its own"
         )
+    if workbench:
+        _check_workbench(role)
     tether = None
     if line is not None:
         from motia_runtime.tether import Tether
@@ -91,6 +97,7 @@ def command(
 
         options = ["--role", role, "--grace", str(grace), "--notice", str(notice), "--logs", form]
         options += [*(["--nats", url] if url is not None else []), *(["--verbose"] if verbose else [])]
+        options += ["--workbench"] if workbench else []
         options += ["--project", str(project.root)]
         if (overlay := settings(ctx).env) is not None:
             options += ["--env", overlay]
@@ -100,5 +107,29 @@ def command(
     from motia_runtime.app import Place
     from motia_runtime.cli.serve import run_start
 
-    place = Place(host=host, port=port, role=role, shared=tether is not None, grace=grace, notice=notice)
+    place = Place(
+        host=host,
+        port=port,
+        workbench=workbench,
+        role=role,
+        shared=tether is not None,
+        grace=grace,
+        notice=notice,
+        overlay=settings(ctx).env,
+    )
     run_loop(run_start(project, place, began=began, tether=tether))
+
+
+def _check_workbench(role: Role) -> None:
+    """Nobody shall open it to the world by a flag alone."""
+    import os
+
+    from motia_runtime.http.tasks import SHORTEST, TOKEN
+
+    if role == "engine":
+        raise click.UsageError("--workbench needs a server for requests: start it with --role all or --role http")
+    if len(os.environ.get(TOKEN, "")) < SHORTEST:
+        raise click.UsageError(
+            f"--workbench shows and changes everything of the app, so it needs a token: set {TOKEN} to {SHORTEST} characters or "
+            "more that nobody can guess, such as the output of `openssl rand -hex 24`"
+        )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from litestar import Litestar, Request
 from litestar import Response as LitestarResponse
@@ -20,8 +20,7 @@ from motia_runtime.http.limited import LimitedEndpoint
 from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
 from motia_runtime.http.routes import Routes, shape
-from motia_runtime.http.streams.routes import StreamPath, StreamRoutes
-from motia_runtime.http.tasks import TaskPath
+from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.runner import Answer, ApiRunner
 from motia_spec.model import ApiStep, Project
 
@@ -42,13 +41,21 @@ PAGE_METHODS = b"GET, HEAD, OPTIONS"
 log = logging.getLogger("motia.http")
 
 
+class OwnPath(Protocol):
+    """A path of ours in front of the app's own: answers like that of a step, and is none."""
+
+    def step(self, method: str, /) -> None: ...
+    def steps(self) -> list[Any]: ...
+    async def __call__(self, scope: Any, receive: Any, send: Any, values: list[str]) -> None: ...
+
+
 class Application(Litestar):
     """A Litestar application that looks among the steps first. Everything else (pages, health, handlers passed to
     `build_app`, 404) is Litestar's own routing. Why not steps as well: `routes`."""
 
     def __init__(
         self,
-        steps: Routes[PathEndpoint | TaskPath | StreamPath],
+        steps: Routes[Any],
         handlers: Sequence[Any],
         streams: StreamRoutes | None = None,
     ) -> None:
@@ -88,7 +95,7 @@ class Application(Litestar):
             except Refused as refusal:
                 return send_answer(scope, send, refusal.answer())
             if found is not None:
-                return found[0](scope, receive, send, found[1])
+                return found[0](scope, receive, send, found[1])  # type: ignore[no-any-return]  # a step's path, or one of ours
         elif scope["type"] == "websocket":  # at any path
             if self.streams is not None:
                 return self.streams.socket(scope, receive, send)
@@ -106,14 +113,14 @@ def build_app(
     handlers: Sequence[Any] = (),
     runners: Mapping[str, ApiRunner] | None = None,
     limiters: Mapping[str, Limiter] | None = None,
-    tasks: Mapping[str, TaskPath] | None = None,
+    ours: Mapping[str, OwnPath] | None = None,
     streams: StreamRoutes | None = None,
 ) -> Application:
     """The application for `project`. `pages`: path to page, or to a function that makes it at each request. `handlers`: further Litestar
-    route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name. `tasks`: by path,
-    which no step's path goes before. `streams`: who follows them."""
+    route handlers. A step of the same path goes before either. `runners`, `limiters`: of the steps that have one of their own, by name. `ours`: by path,
+    which no step's path goes before. A project with streams has their client beside. `streams`: who follows them."""
     cors = CorsPolicy(project.server.cors) if project.server.cors and project.server.cors.origins else None
-    routes: Routes[PathEndpoint | TaskPath | StreamPath] = Routes()
+    routes: Routes[Any] = Routes()
     paths: dict[str, PathEndpoint] = {}
     for step in project.steps.values():
         if not isinstance(step, ApiStep):
@@ -131,10 +138,8 @@ def build_app(
         )
         for method in step.methods:
             path.add(method, endpoint)
-    for template, task_path in (tasks or {}).items():
-        routes.add(template, task_path)
-    for template, stream_path in streams.paths.items() if streams is not None else ():
-        routes.add(template, stream_path)
+    for template, path_of_ours in {**(ours or {}), **(streams.paths if streams is not None else {})}.items():
+        routes.add(template, path_of_ours)
     if project.streams:
         pages = {**client_pages(), **(pages or {})}
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
@@ -198,4 +203,4 @@ def _failure(request: Request[Any, Any, Any], error: Exception) -> LitestarRespo
     return _respond(problem(500, "The request could not be answered."))
 
 
-__all__ = ["Application", "build_app"]
+__all__ = ["Application", "OwnPath", "build_app"]

@@ -50,6 +50,11 @@ def host_name(host: str) -> str | None:
         return None
 
 
+def is_loopback(host: str) -> bool:
+    """Whether a server that listens there is reached from this machine alone."""
+    return host in LOOPBACK or host == "::1" or host.startswith("127.")
+
+
 def _as_host(host: str) -> str:
     """A host of the spec, which may be a bare IPv6 address, as `host_name` gives it."""
     host = host.strip()

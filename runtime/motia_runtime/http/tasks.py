@@ -13,7 +13,7 @@ import msgspec
 from motia_runtime.codec import Codec
 from motia_runtime.handler import Fault, ValidationFailed
 from motia_runtime.http.body import ClientGone, decode_body, read_body
-from motia_runtime.http.guard import LOOPBACK, Receive, Scope, Send, send_answer
+from motia_runtime.http.guard import Receive, Scope, Send, is_loopback, send_answer
 from motia_runtime.http.problems import NOSNIFF, Header, Refused, problem
 from motia_runtime.http.query import parse_pairs
 from motia_runtime.ports import LogUnavailable, TooLarge
@@ -43,9 +43,9 @@ def access(token: str | None, host: str, *, dev: bool) -> Access | None:
     if token:
         if len(token) >= SHORTEST:
             return Access(token)
-        log.warning("%s has fewer than %d characters: /__motia/tasks stays closed", TOKEN, SHORTEST)
+        log.warning("%s has fewer than %d characters: /__motia/tasks and the Workbench stay closed", TOKEN, SHORTEST)
         return None
-    return Access(None) if dev and (host in LOOPBACK or host.startswith("127.") or host == "::1") else None
+    return Access(None) if dev and is_loopback(host) else None
 
 
 class TaskPath:

@@ -1,0 +1,127 @@
+"""Run it now: an event by hand, for one step or for all that subscribe; a cron step beside its schedule; the answer to a task.
+
+Api steps need nothing here: the page sends them a request as anybody does, with a `traceparent` of its own, by which it finds the trace.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from motia_runtime import ticks
+from motia_runtime.changes import source
+from motia_runtime.context import new_id
+from motia_runtime.handler import InvalidTopic
+from motia_runtime.http.problems import Refused
+from motia_runtime.naming import retry_subject
+from motia_runtime.publish import publish
+from motia_runtime.tasks import NoTask
+from motia_runtime.trace import format_context, new_trace
+from motia_runtime.workbench.bench import Bench
+from motia_runtime.workbench.call import Call, number
+from motia_spec.model import CronStep, EventStep
+
+MOST = 1_000  # tasks in a list
+LONGEST_BY = 200  # characters
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """What a step is to be given. `source`: the topic, or "state:GROUP", "stream:NAME"; needed when the step listens to several."""
+
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    source: str = ""
+
+
+async def run(call: Call) -> Any:
+    """Give an event to this step alone, or let a cron step run now. The trace's id."""
+    (name,) = call.values
+    bench = call.bench
+    step = bench.step(name)
+    wanted = await call.body(Wanted)
+    if isinstance(step, CronStep):
+        return {"trace_id": await ticks.run_now(bench.log, bench.clock, step)}
+    if not isinstance(step, EventStep):
+        raise Refused(
+            400, f"{name} is no event or cron step; send a request to its path, or emit the topic it waits for."
+        )
+    if step.join is not None:
+        raise Refused(400, f"{name} joins several topics; emit an event of each instead.")
+    return {"trace_id": await _hand_over(bench, step, wanted)}
+
+
+async def _hand_over(bench: Bench, step: EventStep, wanted: Wanted) -> str:
+    """As a redriven event comes to its step: with all its attempts, and to nobody else."""
+    sources = {each.name if each.kind == "topic" else source(each.kind, each.name): each for each in step.subscribes}
+    chosen = wanted.source or next(iter(sources))
+    subscription = sources.get(chosen)
+    if subscription is None:
+        raise Refused(400, f"{step.name} does not listen to {chosen!r}, but to {', '.join(sources)}.")
+    data = bytes(wanted.data)
+    if subscription.kind == "topic":
+        codec = bench.types.codec(bench.project.topics[chosen].schema)
+        data = codec.encode(codec.decode(data))
+    trace, once = new_trace(), f"hand:{new_id()}"
+    headers = {
+        "Motia-Event": once,
+        "Motia-Topic": chosen,
+        "Motia-Attempt": "1",
+        "Motia-Redrives": "0",
+        "traceparent": format_context(trace),
+    }
+    await bench.log.append(retry_subject(step.name), data, headers=headers, id=once)
+    return trace.trace_id
+
+
+class Emitted(msgspec.Struct, frozen=True):
+    topic: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+async def emit(call: Call) -> Any:
+    """An event for all who subscribe, as `motia emit`."""
+    wanted = await call.body(Emitted)
+    bench = call.bench
+    topic = bench.project.topics.get(wanted.topic)
+    if topic is None:
+        raise InvalidTopic(f"the spec that runs declares no topic {wanted.topic!r}")
+    data = bench.types.codec(topic.schema).decode(bytes(wanted.data))
+    return {"trace_id": await publish(bench.log, bench.project, bench.types, wanted.topic, data)}
+
+
+async def tasks(call: Call) -> Any:
+    query = call.query("step", "limit")
+    found = await call.bench.tasks.waiting(step=query.get("step"), limit=number(query.get("limit"), 100, MOST))
+    return {"tasks": [task.plain() for task in found]}
+
+
+async def task(call: Call) -> Any:
+    step, name = call.values
+    found = await call.bench.tasks.get(step, name)
+    if found is None:
+        raise NoTask(f"{step} has no task {name!r}")
+    return found.plain()
+
+
+class Answered(msgspec.Struct, frozen=True):
+    answer: msgspec.Raw = msgspec.Raw(b"null")
+    topic: str | None = None
+    by: str = ""
+
+
+async def complete(call: Call) -> Any:
+    """Answer a task, as `motia tasks complete`."""
+    step, name = call.values
+    given = await call.body(Answered)
+    if len(given.by) > LONGEST_BY:
+        raise Refused(400, f"by has {LONGEST_BY} characters at most.")
+    answer = msgspec.json.decode(bytes(given.answer))
+    return (await call.bench.tasks.complete(step, name, answer, topic=given.topic, by=given.by)).plain()
+
+
+ROUTES = {
+    "steps/{step}/run": {"POST": run},
+    "emit": {"POST": emit},
+    "tasks": {"GET": tasks},
+    "tasks/{step}/{id}": {"GET": task, "POST": complete},
+}

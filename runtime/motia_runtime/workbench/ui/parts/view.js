@@ -1,0 +1,73 @@
+// Moving and zooming a drawing: which part of it is seen, by wheel, pointer and keys.
+
+import { useCallback, useEffect, useRef, useState } from "../lib/ui.js";
+
+const MARGIN = 28; // pixels around the drawing when it is fitted
+const LARGEST = 1.15; // scale of a drawing that is fitted
+const SMALLEST = 0.62; // and no smaller than can be read: then part of it is seen, around `focus`
+const RANGE = [0.15, 3];
+
+const clamp = (value, [least, most]) => Math.min(most, Math.max(least, value));
+
+/** Where the drawing's origin is along one side: in the middle when all of it fits, else so that `focus` is seen. */
+function origin(room, length, scale, focus) {
+  const whole = length * scale;
+  if (whole <= room - 2 * MARGIN) return (room - whole) / 2;
+  if (focus === undefined) return MARGIN;
+  return clamp(room / 2 - focus * scale, [room - whole - MARGIN, MARGIN]);
+}
+
+/**
+ * `{x, y, scale}` of the drawing's origin in the frame. `size`: of the drawing; `focus`: a point of it to be seen. When `key` changes it is fitted anew.
+ */
+export function useView(frame, size, focus, key) {
+  const [view, set] = useState({ x: 0, y: 0, scale: 1 });
+  const moved = useRef(false);
+  const current = useRef(view);
+  current.current = view;
+
+  const fit = useCallback(() => {
+    const box = frame.current?.getBoundingClientRect();
+    if (!box?.width) return;
+    const scale = clamp(Math.min((box.width - 2 * MARGIN) / size.width, (box.height - 2 * MARGIN) / size.height), [SMALLEST, LARGEST]);
+    moved.current = false;
+    set({ scale, x: origin(box.width, size.width, scale, focus?.[0]), y: origin(box.height, size.height, scale, focus?.[1]) });
+  }, [size.width, size.height, focus?.[0], focus?.[1]]);
+
+  const zoom = useCallback((factor, at) => {
+    const box = frame.current.getBoundingClientRect();
+    const point = at ?? { x: box.width / 2, y: box.height / 2 };
+    moved.current = true;
+    set((old) => {
+      const scale = clamp(old.scale * factor, RANGE);
+      const ratio = scale / old.scale;
+      return { scale, x: point.x - (point.x - old.x) * ratio, y: point.y - (point.y - old.y) * ratio };
+    });
+  }, []);
+
+  const move = useCallback((x, y) => {
+    moved.current = true;
+    set((old) => ({ ...old, x: old.x + x, y: old.y + y }));
+  }, []);
+
+  useEffect(fit, [key, size.width, size.height]);
+  useEffect(() => {
+    if (!moved.current) fit();
+    const element = frame.current;
+    const watch = new ResizeObserver(() => moved.current || fit());
+    watch.observe(element);
+    const wheel = (event) => {
+      event.preventDefault();
+      const box = element.getBoundingClientRect();
+      if (event.ctrlKey || !event.shiftKey) zoom(Math.exp(-event.deltaY * (event.deltaMode ? 0.05 : 0.0016)), { x: event.clientX - box.x, y: event.clientY - box.y });
+      else move(-event.deltaY, 0);
+    };
+    element.addEventListener("wheel", wheel, { passive: false });
+    return () => {
+      watch.disconnect();
+      element.removeEventListener("wheel", wheel);
+    };
+  }, [fit]);
+
+  return { view, current, fit, zoom, move };
+}
