@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import subprocess
@@ -26,11 +27,13 @@ def node() -> str:
         pytest.skip(f"Node {version.strip()} is too old, 20 or newer is needed: TypeScript is not compiled")
     lock = HERE / "package-lock.json"
     installed = HERE / "node_modules" / ".package-lock.json"
-    if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        run = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=300, check=False)
-        assert run.returncode == 0, run.stdout + run.stderr
-        installed.touch()
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)  # files of tests run side by side
+        if not installed.exists() or installed.stat().st_mtime < lock.stat().st_mtime:
+            command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+            run = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=300, check=False)
+            assert run.returncode == 0, run.stdout + run.stderr
+            installed.touch()
     return found
 
 

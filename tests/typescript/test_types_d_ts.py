@@ -20,7 +20,7 @@ from motia_spec.model import ApiStep, Handler, NoopStep, Project
 
 HERE = Path(__file__).parent
 GOLDEN = HERE.parent / "golden" / "projects"
-PROJECTS = sorted(path.name for path in GOLDEN.iterdir())
+FOLDERS = [*(f"{path.name}.ts" for path in sorted(GOLDEN.iterdir())), "odd.js", "shop.js"]
 Finding = tuple[str, int, int, str]
 Compile = Callable[..., dict[Path, list[Finding]]]
 
@@ -60,11 +60,10 @@ def findings(tsc: Compile, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     """What the compiler says of each folder: types and stubs of the golden projects in both languages, handlers written for one of them, and
     projects that are made of hostile texts."""
     root = tmp_path_factory.mktemp("typescript")
-    for name in PROJECTS:
-        for ending in (".ts", ".js"):
-            project = msgspec.structs.replace(in_script(golden(name), ending), root=root)
-            files = {"motia_types/types.d.ts": declarations(project)}
-            writer.write(root / f"{name}{ending}", files, stubs(project))
+    for name in FOLDERS:
+        stem, _, ending = name.partition(".")
+        project = msgspec.structs.replace(in_script(golden(stem), f".{ending}"), root=root)
+        writer.write(root / name, {"motia_types/types.d.ts": declarations(project)}, stubs(project))
     shutil.copytree(HERE / "handlers" / "shop", root / "shop.ts" / "written")
     hostile = injections()
     for number, text in enumerate(hostile.PAYLOADS.values()):
@@ -85,7 +84,7 @@ def findings(tsc: Compile, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {folder.name: found for folder, found in tsc(*folders).items()}
 
 
-@pytest.mark.parametrize("name", [*(f"{n}.ts" for n in PROJECTS), *(f"{n}.js" for n in PROJECTS)])
+@pytest.mark.parametrize("name", FOLDERS)
 def test_types_stubs_and_right_handlers_pass(name: str, findings: dict[str, list[Finding]]) -> None:
     assert [f for f in findings[name] if not f[0].endswith("bad.ts")] == []
 

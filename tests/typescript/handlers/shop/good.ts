@@ -1,4 +1,5 @@
 // Handlers of the golden project `shop`, in the original's form. No line may be an error.
+import { NonRetryable, RetryLater } from "motia";
 import type { ApiMiddleware, FlowContext, Handlers, Logger, MotiaStream, Order, Rejected } from "motia";
 
 export const createOrder: Handlers["CreateOrder"] = async (req, { emit, state, streams, logger, traceId }) => {
@@ -32,6 +33,8 @@ export const screen: Handlers["ScreenOrder"] = async (order, { emit }) => {
 };
 
 export const notify: Handlers["NotifyCustomer"] = async (input, { logger }) => {
+  if ("reason" in input && input.reason === "lost") throw new NonRetryable("nothing to tell");
+  if ("reason" in input && input.reason === "busy") throw new RetryLater(60);
   logger.info("reason" in input ? input.reason : input.customerId);
 };
 

@@ -21,6 +21,15 @@ declare module "motia" {
     headers?: Record<string, string>;
   } & (undefined extends TBody ? { body?: TBody } : { body: TBody });
 
+  /** Trying again would not help: the event becomes a dead letter at once. */
+  export class NonRetryable extends Error {}
+
+  /** Not now: try this event again after `delay` seconds. Counts as a failed attempt. */
+  export class RetryLater extends Error {
+    constructor(delay: number, message?: string);
+    delay: number;
+  }
+
   export interface Logger {
     debug(message: string, fields?: Record<string, unknown>): void;
     info(message: string, fields?: Record<string, unknown>): void;
