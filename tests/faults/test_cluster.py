@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from motia_runtime.nats.connect import Settings, connect
+from motia_runtime.nats.log import NatsLog
+from motia_runtime.nats.reconcile import reconcile
+from motia_runtime.ports import Conflict, Record
+from motia_spec.model import Nats, Project
 from support.cluster import Cluster, Node, running_cluster
 from support.ledger import Orders, check_ledger, ledger_project, ordering
 from support.process import AppProcess, running_app
@@ -142,6 +149,44 @@ def test_an_app_starts_with_one_node_down_and_says_what_is_wrong_with_two(
             if not node.runs:
                 node.start()
         cluster.wait_well()
+
+
+async def _followed(cluster: Cluster) -> None:
+    cluster.wait_well()
+    project = Project(root=Path("/"), files=(), name="live", nats=Nats(prefix="live", replicas=3))
+    links = [await connect(Settings(url=node.url), name="test") for node in cluster.nodes]
+    try:
+        await reconcile(links[0], project)
+        logs = [NatsLog(link, project.nats) for link in links]
+        seen: list[list[Record | None]] = [[] for _ in logs]
+        for log, records in zip(logs, seen, strict=True):
+            log.feed.follow(records.append)
+            await log.feed.position()
+        refused = 0
+        for _ in range(5):
+            writes = [logs[n % 3].append(f"rt.s.g.i{n % 7}", b"%d" % n) for n in range(200)]
+            late = [logs[n % 3].append("rt.s.g.i0", b"", expect=99_999) for n in range(9)]
+            ends = await asyncio.gather(*writes, *late, return_exceptions=True)
+            refused += sum(isinstance(end, Conflict) for end in ends)
+        assert refused == 45
+        async with asyncio.timeout(30):
+            while any(len(records) < 1000 for records in seen):
+                await asyncio.sleep(0.01)
+        assert seen[0] == seen[1] == seen[2], "each node tells the same, with the same times, and none is missing"
+        told = [record for record in seen[0] if record is not None]
+        assert len(told) == 1000
+        assert all(a.seq < b.seq and a.time <= b.time for a, b in pairwise(told))
+        for n in range(100):
+            await logs[n % 3].append("rt.s.late.a", b"%d" % n)
+            snapshot = await logs[(n + 1) % 3].feed.snapshot("rt.s.late.*")
+            assert [record.data for record in snapshot.records] == [b"%d" % n], "a server that lags behind has answered"
+    finally:
+        for link in links:
+            await link.close()
+
+
+def test_items_are_followed_from_every_node(cluster: Cluster):
+    asyncio.run(_followed(cluster))
 
 
 @pytest.mark.long
