@@ -51,9 +51,10 @@ def _export(found: list[Token], at: int, names: dict[str, Function]) -> bool:
             return True
         _add(names, found[at + 2])
         return False
-    if word == "default":
+    if word == "default":  # without a `handler` of its own, a file's default is that
         _add(names, found[at])
-        return False
+        names.setdefault("handler", Function("handler", "unknown", found[at].line, found[at].column))
+        return _text(found, at + 1) not in ("function", "async", "class", "(")
     if word in _TYPES:
         return False
     if word not in _DECLARES:
@@ -108,6 +109,8 @@ def _listed(found: list[Token], at: int, names: dict[str, Function]) -> bool:
             at += 1
         if row and not (row[0].text == "type" and len(row) in (2, 4)):
             _add(names, row[-1])
+            if row[-1].text == "default":
+                _add(names, row[-1], name="handler")
         if _text(found, at) == ",":
             at += 1
     return False

@@ -48,6 +48,8 @@ export const notify: Handlers["NotifyCustomer"] = async (input) => {
   input.reason; // wrong: only one of the two has it
 };
 
-export const nightly: Handlers["NightlyReport"] = async ({ emit }) => {
+export const nightly: Handlers["NightlyReport"] = async ({ emit, cancelEmit }) => {
   await emit({ topic: "report.requested", data: { day: 5 } }); // wrong: another payload
+  await emit({ topic: "report.requested", data: {}, delay: "1s" }); // wrong: seconds are a number
+  await cancelEmit("order.created", "daily"); // wrong: a topic of other steps
 };

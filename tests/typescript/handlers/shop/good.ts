@@ -49,6 +49,14 @@ export const nightly: Handlers["NightlyReport"] = async ({ emit, state, streams 
   await status.getGroup("all");
 };
 
+export const later: Handlers["NightlyReport"] = async ({ emit, cancelEmit, flush, signal, attempt, trigger, topic, state }) => {
+  await cancelEmit("report.requested", "daily");
+  await emit({ topic: "report.requested", data: {}, delay: 60 * attempt, key: "daily" });
+  await state.set("any", trigger.type, topic ?? "", { ttl: 60 });
+  await state.update<number>("any", "count", (n) => (n ?? 0) + 1);
+  if (!signal.aborted) await flush();
+};
+
 export const measure: ApiMiddleware = async (req, ctx, next) => {
   const response = await next();
   return { ...response, headers: { "x-path": Object.keys(req.pathParams).join() } };

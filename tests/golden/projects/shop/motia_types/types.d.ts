@@ -6,13 +6,15 @@
  * Orders pipeline
  */
 declare module "motia" {
-  /** An API step's request, validated by the spec. `rawBody` is the body as it came. */
+  /** An API step's request, validated by the spec. `rawBody` is the body as it came, as bytes when it is no text. */
   export interface ApiRequest<TBody = any, TPath = Record<string, string>, TQuery = Record<string, any>> {
     pathParams: TPath;
     queryParams: TQuery;
     body: TBody;
     headers: Record<string, string>;
-    rawBody: string;
+    rawBody: string | Uint8Array;
+    method: string;
+    path: string;
   }
 
   /** An API step's answer. */
@@ -34,13 +36,18 @@ declare module "motia" {
     debug(message: string, fields?: Record<string, unknown>): void;
     info(message: string, fields?: Record<string, unknown>): void;
     warn(message: string, fields?: Record<string, unknown>): void;
+    warning(message: string, fields?: Record<string, unknown>): void;
     error(message: string, fields?: Record<string, unknown>): void;
   }
+
+  /** How long a value lasts, in seconds. */
+  export type Lasting = { ttl?: number };
 
   /** State without types: any group, any value. */
   export interface State {
     get<T = any>(group: string, key: string): Promise<T | null>;
-    set<T = any>(group: string, key: string, value: T): Promise<T>;
+    set<T = any>(group: string, key: string, value: T, options?: Lasting): Promise<T>;
+    update<T = any>(group: string, key: string, change: (value: T | null) => T | Promise<T>): Promise<T>;
     delete<T = any>(group: string, key: string): Promise<T | null>;
     getGroup<T = any>(group: string): Promise<T[]>;
     clear(group: string): Promise<void>;
@@ -50,8 +57,18 @@ declare module "motia" {
   export interface TypedState<TGroups> {
     get<TGroup extends keyof TGroups>(group: TGroup, key: string): Promise<TGroups[TGroup] | null>;
     get<T>(group: keyof TGroups, key: string): Promise<T | null>;
-    set<TGroup extends keyof TGroups>(group: TGroup, key: string, value: TGroups[TGroup]): Promise<TGroups[TGroup]>;
-    set<T = never>(group: keyof TGroups, key: string, value: Exactly<T>): Promise<T>;
+    set<TGroup extends keyof TGroups>(
+      group: TGroup,
+      key: string,
+      value: TGroups[TGroup],
+      options?: Lasting,
+    ): Promise<TGroups[TGroup]>;
+    set<T = never>(group: keyof TGroups, key: string, value: Exactly<T>, options?: Lasting): Promise<T>;
+    update<TGroup extends keyof TGroups>(
+      group: TGroup,
+      key: string,
+      change: (value: TGroups[TGroup] | null) => TGroups[TGroup] | Promise<TGroups[TGroup]>,
+    ): Promise<TGroups[TGroup]>;
     delete<TGroup extends keyof TGroups>(group: TGroup, key: string): Promise<TGroups[TGroup] | null>;
     getGroup<TGroup extends keyof TGroups>(group: TGroup): Promise<TGroups[TGroup][]>;
     getGroup<T>(group: keyof TGroups): Promise<T[]>;
@@ -87,12 +104,27 @@ declare module "motia" {
     previous: T | null;
   }
 
+  /** When an event is due: in `delay` seconds, or `at` a second since the epoch. It waits under `key`, in place of what waited there. */
+  export type Due = { delay?: number; at?: number; key?: string };
+
+  /** Aborts when the run's time is over, or it is cancelled. */
+  export type Signal = typeof globalThis extends { AbortSignal: { prototype: infer T } } ? T : any;
+
   export interface FlowContext<TEmits = any, TState = State, TStreams = FlowContextStateStreams> {
-    emit(event: TEmits): Promise<void>;
+    emit(event: TEmits & Due): Promise<void>;
+    cancelEmit(topic: TEmits extends { topic: infer TTopic } ? TTopic : never, key: string): Promise<void>;
+    flush(): Promise<void>;
     state: TState;
     streams: TStreams;
     logger: Logger;
     traceId: string;
+    step: string;
+    flows: string[];
+    attempt: number;
+    trigger: { type: "api" | "event" | "cron" | "manual"; [key: string]: any };
+    topic: string | undefined;
+    idempotencyKey: string;
+    signal: Signal;
   }
 
   export type ApiRouteHandler<
@@ -120,7 +152,7 @@ declare module "motia" {
   export type ApiMiddleware<TBody = any, TEmits = any, TResponse = any> = (
     req: ApiRequest<TBody>,
     ctx: FlowContext<TEmits>,
-    next: () => Promise<TResponse>,
+    next: (req?: ApiRequest<TBody>) => Promise<TResponse>,
   ) => Promise<TResponse>;
 
   // The `config` blocks of the original's step files: motia.yaml holds what they say, they are not read any more.
