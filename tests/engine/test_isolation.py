@@ -169,12 +169,12 @@ async def test_conflicts_run_again_and_lose_no_update(make_app):
     import asyncio
     async def handler(data, ctx):
         n = await ctx.state.done.get("n") or 0
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0.1)  # until the other processes have started, too
         await ctx.state.done.set("n", n + 1)
     """
     async with make_app(spec, work=work) as app:
         traces = [await app.emit("a", n) for n in range(40)]
-        await app.settle(30)
+        await app.settle(60)
         assert await app.state.get("done", "n") == 40
         runs = [run for trace in traces for run in await app.runs(trace)]
         assert sum(run.conflicts for run in runs) > 0, "nothing was tested: no run met another"
