@@ -7,7 +7,7 @@ nothing ever is when the handler fails.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from typing import Any
 
 import msgspec
@@ -54,6 +54,9 @@ class Write(msgspec.Struct):
     ttl: float | None
     called: float = 0.0  # `time.perf_counter`
     planned: PlannedWrite | None = None
+    # of its record, once it has come true:
+    read: Value | None = None
+    size: int = 0  # of data of which only the beginning is left
 
     @property
     def revision(self) -> int:
@@ -70,6 +73,7 @@ class Emission(msgspec.Struct):
     slot: str | None = None  # with a key: where it waits
     key: str | None = None
     called: float = 0.0  # `time.perf_counter`
+    size: int = 0  # of data of which only the beginning is left, once it has come true
 
 
 class Unit(msgspec.Struct, eq=False):
@@ -296,7 +300,7 @@ class Unit(msgspec.Struct, eq=False):
         return commits.commit(self._claim, part, effects, blind)
 
     @property
-    def keys(self) -> set[str]:
+    def keys(self) -> Collection[str]:
         """Subjects of the state keys that it writes."""
         return {write.subject for write in self._writes.values()}
 

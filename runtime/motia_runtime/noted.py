@@ -31,7 +31,7 @@ class Kept(msgspec.Struct, frozen=True, gc=False):
 
     def shown(self, redaction: Redaction, rule: Rule | None, *, known: bool = True) -> msgspec.Raw:
         """`known`: to be JSON."""
-        return redaction.payload(self.data, rule, size=self.size, known=known)
+        return redaction.payload(self.data, rule, self.size, known=known)
 
 
 def keep(data: bytes, rule: Rule | None) -> Kept:
@@ -82,8 +82,8 @@ class StreamCall(msgspec.Struct, frozen=True, gc=False):
 class Notes(msgspec.Struct):
     """What one attempt has made true so far."""
 
-    emits: list[tuple[Emission, Kept]] = []
-    writes: list[tuple[tuple[str, str], Write, Value | None, Kept | None]] = []
+    emits: list[Emission] = []
+    writes: list[tuple[tuple[str, str], Write]] = []
     streams: list[StreamCall] = []
     more: int = 0  # not kept, since there are so many
 
@@ -94,59 +94,65 @@ class Notes(msgspec.Struct):
         reads: dict[tuple[str, str], Value],
         redaction: Redaction,
     ) -> None:
-        """Keep what a commit has made true."""
-        for emit in emits[: LISTED - len(self.emits)]:
-            self.emits.append((emit, keep(emit.data, redaction.topics.get(emit.topic))))
+        """Keep what a commit has made true; nobody else needs it any more."""
+        for emit in emits:
+            if len(emit.data) > PAYLOAD:
+                emit.size = len(emit.data)
+                emit.data = keep(emit.data, redaction.topics.get(emit.topic)).data
+        self.emits += emits
         for at, write in writes.items():
-            if len(self.writes) < LISTED:
-                data = None if write.data is None else keep(write.data, redaction.state.get(at[0]))
-                self.writes.append((at, write, reads.get(at), data))
-        self.more += len(emits) + len(writes)
-
-    def left_out(self) -> int:
-        """How many of them are not listed."""
-        return self.more - len(self.emits) - len(self.writes)
+            if reads:
+                write.read = reads.get(at)
+            if write.data is not None and len(write.data) > PAYLOAD:
+                write.size = len(write.data)
+                write.data = keep(write.data, redaction.state.get(at[0])).data
+            self.writes.append((at, write))
+        if len(self.emits) > LISTED or len(self.writes) > LISTED:
+            self.more += max(0, len(self.emits) - LISTED) + max(0, len(self.writes) - LISTED)
+            del self.emits[LISTED:], self.writes[LISTED:]
 
 
 def emits_of(notes: Notes, redaction: Redaction, start: float) -> list[EmitInfo]:
     """`start` of the run, by `time.perf_counter`."""
-    rules = redaction.topics
+    rules, payload = redaction.topics, redaction.payload
     return [
         EmitInfo(
             emit.topic,
-            kept.size or len(kept.data),
+            emit.size or len(emit.data),
             emit.at,
-            kept.shown(redaction, rules.get(emit.topic)),
-            _offset(emit.called, start),
+            payload(emit.data, rules.get(emit.topic), _cut_at(emit.data, emit.size)),
+            emit.called - start,
             emit.key or "",
         )
-        for emit, kept in notes.emits
+        for emit in notes.emits
     ]
 
 
-def state_of(notes: Notes | None, reads: dict[tuple[str, str], Value], redaction: Redaction, start: float) -> list[StateInfo]:
+def state_of(
+    notes: Notes | None, reads: dict[tuple[str, str], Value], redaction: Redaction, start: float
+) -> list[StateInfo]:
     """Writes in their order, then keys that were only read."""
     found: list[StateInfo] = []
-    written = set()
-    for (group, key), write, read, kept in () if notes is None else notes.writes:
-        rule = redaction.state.get(group)
-        written.add((group, key))
-        found.append(
-            StateInfo(
-                "delete" if kept is None else "set",
-                group,
-                key,
-                write.revision,
-                _before(read, redaction, rule),
-                NOTHING if kept is None else kept.shown(redaction, rule),
-                _offset(write.called, start),
-            )
-        )
-    for (group, key), value in reads.items():
-        if (group, key) not in written and len(found) < LISTED:
-            before = _before(value, redaction, redaction.state.get(group))
-            found.append(StateInfo("get", group, key, value.revision, before))
+    rules, payload = redaction.state, redaction.payload
+    written = [] if notes is None else notes.writes
+    for (group, key), write in written:
+        rule, data = rules.get(group), write.data
+        op = "delete" if data is None else "set"
+        before = _before(write.read, redaction, rule)
+        shown = NOTHING if data is None else payload(data, rule, _cut_at(data, write.size))
+        found.append(StateInfo(op, group, key, write.revision, before, shown, write.called - start))
+    if reads:
+        known = {at for at, _ in written}
+        for (group, key), value in reads.items():
+            if (group, key) not in known and len(found) < LISTED:
+                before = _before(value, redaction, rules.get(group))
+                found.append(StateInfo("get", group, key, value.revision, before))
     return found
+
+
+def _cut_at(data: bytes, size: int) -> int:
+    """The size of the whole when this is its beginning only; else 0."""
+    return size if len(data) < size else 0
 
 
 def _before(value: Value | None, redaction: Redaction, rule: Rule | None) -> msgspec.Raw:
@@ -162,7 +168,7 @@ def streams_of(calls: Iterable[StreamCall], redaction: Redaction, start: float) 
             call.id,
             NOTHING if call.data is None else call.data.shown(redaction, _rule_of(call, redaction)),
             call.type,
-            _offset(call.at, start),
+            call.at - start,
         )
         for call in calls
     ]
@@ -170,10 +176,6 @@ def streams_of(calls: Iterable[StreamCall], redaction: Redaction, start: float) 
 
 def _rule_of(call: StreamCall, redaction: Redaction) -> Rule | None:
     return None if call.op == "send" else redaction.streams.get(call.stream)  # what is sent has no schema
-
-
-def _offset(at: float, start: float) -> float:
-    return round(at - start, 6) if at else 0.0
 
 
 class NotedStreams(StreamStore):

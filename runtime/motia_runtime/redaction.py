@@ -19,6 +19,7 @@ from motia_spec.model import ApiStep, Project, Schema
 from motia_spec.node import JSON
 
 HIDDEN = "***"
+BACKSLASH, NEWLINE, RETURN = b"\\\n\r"
 PAYLOAD = 4 * 1024  # bytes kept of a payload
 LARGEST = (
     256 * 1024
@@ -175,7 +176,7 @@ class Redaction:
             self._sources[source] = Rule({"properties": parts}, self._defs) if parts else None
         return self._sources[source]
 
-    def payload(self, data: bytes, rule: Rule | None = None, *, size: int = 0, known: bool = True) -> msgspec.Raw:
+    def payload(self, data: bytes, rule: Rule | None = None, size: int = 0, *, known: bool = True) -> msgspec.Raw:
         """A JSON text as it is kept: whole, or, when it is long or no JSON, {"$cut": "how it begins", "bytes": its size}. `size` when `data` is its beginning
         only. `known`: it is JSON, or `data` is a beginning."""
         if not data:
@@ -189,9 +190,8 @@ class Redaction:
                 return _cut(b"", len(data))
         if size or len(data) > PAYLOAD:
             return _cut(data, size or len(data))
-        if (
-            not known or not data.isascii() or b"\\" in data or b"\n" in data or b"\r" in data
-        ):  # one spelling, or a secret could hide in another
+        if not known or not data.isascii() or BACKSLASH in data or NEWLINE in data or RETURN in data:
+            # one spelling, or a secret could hide in another; and one line
             return checked(data)
         return msgspec.Raw(data)
 
