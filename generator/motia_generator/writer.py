@@ -117,7 +117,11 @@ def _generated_files(root: Path) -> list[str]:
         folders[:] = sorted(f for f in folders if f != "__pycache__")
         for name in sorted(names):
             path = Path(folder, name)
-            if name.endswith((".py", ".pyi", ".typed", ".d.ts")) and not path.is_symlink() and is_generated(_read(path) or ""):
+            if (
+                name.endswith((".py", ".pyi", ".typed", ".d.ts"))
+                and not path.is_symlink()
+                and is_generated(_read(path) or "")
+            ):
                 found.append(path.relative_to(root).as_posix())
     return sorted(found)
 
