@@ -39,7 +39,9 @@ async def standings(log: Log, project: Project) -> list[Standing]:
 def _standing(step: AnyStep, found: Backlog | None) -> Standing:
     if found is None or not isinstance(step, EventStep | CronStep):
         return Standing(step.name, kind_of(step))
-    return Standing(step.name, kind_of(step), found.waiting, found.in_flight, found.delivered, found.paused_until or None)
+    return Standing(
+        step.name, kind_of(step), found.waiting, found.in_flight, found.delivered, found.paused_until or None
+    )
 
 
 async def pause(log: Log, clock: Clock, step: AnyStep, seconds: float | None) -> float:
