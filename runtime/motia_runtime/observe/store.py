@@ -172,7 +172,7 @@ class Store:
                 row = self.db.execute("SELECT id, runs, outcome FROM traces WHERE trace = ?", (name,)).fetchone()
                 if row is None:
                     insert = "INSERT INTO traces (trace, runs, outcome) VALUES (?, 0, 'ok')"
-                    row = (self.db.execute(insert, (name,)).lastrowid, 0, "ok")
+                    row = (self.db.execute(insert, (name,)).lastrowid or 0, 0, "ok")
                 traces[name] = _Trace(row[0], row[1], row[2] != "ok")
         return traces
 
