@@ -33,6 +33,7 @@ from motia_runtime.http.server import bind as bind_server
 from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.http.tasks import TOKEN, Access, access, task_paths
 from motia_runtime.logs import Mask
+from motia_runtime.metrics.server import metrics_of
 from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
@@ -143,6 +144,7 @@ class App:
         self._make_pages = make_pages
         self.board = Board()
         self._messenger = NatsMessenger(broker.link)
+        self._metrics = metrics_of(os.environ, broker.log, shared=place.shared)
         self._history: History | None = None
         self._version: Version | None = None
         self._switch: Switch | None = None
@@ -175,8 +177,10 @@ class App:
             self._switch, host=place.host, port=place.port, find_free=place.find_free, share=place.shared
         )
         try:
-            await version.engine.start()
+            await self._begin(version)
             await self._server.start()
+            if self._metrics is not None:
+                await self._metrics.start()
         except BaseException:
             await asyncio.gather(self._server.stop(0), version.engine.stop(0))
             raise
@@ -189,7 +193,7 @@ class App:
         new = await self._load(project)
         both = durables(old.project) | durables(project)
         await self.broker.fit(project, keep=both)
-        await new.engine.start()
+        await self._begin(new)
         assert self._switch is not None
         self._version = new
         old.dismiss()
@@ -212,8 +216,18 @@ class App:
         await asyncio.sleep(notice)
         grace = self._place.grace - notice
         await asyncio.gather(self._server.stop(grace), engine.stop(grace))
+        if self._metrics is not None:
+            await self._metrics.stop()
         if self._history is not None:
             await self._history.close()
+
+    async def _begin(self, version: Version) -> None:
+        """Have a version consume, its runs counted from the first on. Raises what `Engine.start` raises."""
+        if self._metrics is not None:
+            self._metrics.count(version.engine)
+        await version.engine.start()
+        if self._metrics is not None:
+            self._metrics.show(version.engine, version.project)
 
     def _hosts(self, project: Project) -> Hosts:
         return Hosts(self._place.host, project.server.hosts, project.server.cors.origins if project.server.cors else ())

@@ -68,6 +68,7 @@ class Engine:
         messenger: Messenger | None = None,
     ) -> None:
         """`messenger`: how workers are reached, if any step's handler is in one."""
+        self._steps = project.steps
         self._executor = Executor()
         self._pools = Pools(project)
         self.state = StateStore(log, project, types)
@@ -124,6 +125,19 @@ class Engine:
     def busy(self) -> int:
         """Runs under way and deliveries in hand."""
         return self._calls.under_way + sum(worker.busy for worker in self._workers)
+
+    @property
+    def requests(self) -> int:
+        """Runs of api steps under way."""
+        return self._calls.under_way
+
+    def in_hand(self) -> dict[str, int]:
+        """Deliveries running, and waiting for that, of each step that is consumed here."""
+        found: dict[str, int] = {}
+        for worker in self._workers:
+            if worker.name in self._steps:
+                found[worker.name] = found.get(worker.name, 0) + worker.busy
+        return found
 
     @property
     def records(self) -> RecordWriter:

@@ -152,6 +152,10 @@ class Log(Protocol):
         """The newest record of each subject that fits ("st.orders.*"), ordered by subject."""
         ...
 
+    async def counts(self, pattern: str) -> dict[str, int]:
+        """How many records are kept of each subject that fits ("dlq.>"), without reading them."""
+        ...
+
     async def history(self, subject: str) -> list[Record]:
         """What is kept of one subject, oldest first."""
         ...

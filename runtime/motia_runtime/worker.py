@@ -43,6 +43,11 @@ class Worker(ABC):
         """End the delivery. What it raises gives the delivery back, to come again."""
 
     @property
+    def name(self) -> str:
+        """Of its step."""
+        return self._name
+
+    @property
     def busy(self) -> int:
         """Deliveries in hand: running, and waiting for that."""
         return len(self._running) - len(self._aside) + len(self._waiting)

@@ -348,6 +348,16 @@ async def test_purge_takes_what_fits_up_to_a_seq(log: Log) -> None:
         await log.purge("st.g.*", through=5)
 
 
+async def test_counts_tell_how_many_records_a_subject_has(log: Log) -> None:
+    assert await log.counts("dlq.>") == {}
+    seqs = [await log.append(subject, b"x") for subject in ("dlq.A", "dlq.A", "dlq.=41.2", "dlq.A")]
+    assert await log.counts("dlq.>") == {"dlq.A": 3, "dlq.=41.2": 1}
+    assert await log.counts("dlq.A") == {"dlq.A": 3}
+    for seq in (seqs[0], seqs[2]):
+        assert await log.delete("dlq", seq)
+    assert await log.counts("dlq.>") == {"dlq.A": 2}
+
+
 async def test_newest_is_the_highest_seq_of_a_part(log: Log) -> None:
     assert [await log.newest(part) for part in ("ev", "tx", "st", "cron", "dlq", "run", "rt")] == [0] * 7
     first = await log.append("ev.a", b"")

@@ -203,6 +203,10 @@ class FaultyLog:
         await self._stand()
         return await self._log.purge(pattern, through=through)
 
+    async def counts(self, pattern: str) -> dict[str, int]:
+        await self._stand()
+        return await self._log.counts(pattern)
+
     async def newest(self, part: str) -> int:
         await self._stand()
         return await self._log.newest(part)

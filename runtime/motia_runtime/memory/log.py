@@ -196,6 +196,10 @@ class MemoryLog:
         part = self._part(pattern)
         return [part.records[part.subjects[s][-1]] for s in sorted(part.subjects) if fits(s, pattern)]
 
+    async def counts(self, pattern: str) -> dict[str, int]:
+        part = self._part(pattern)
+        return {subject: len(seqs) for subject, seqs in part.subjects.items() if fits(subject, pattern) and seqs}
+
     async def history(self, subject: str) -> list[Record]:
         part = self._part(subject)
         return [part.records[seq] for seq in part.subjects.get(subject, ())]

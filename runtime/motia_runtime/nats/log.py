@@ -178,6 +178,9 @@ class NatsLog:
     async def lasts(self, pattern: str) -> list[Record]:
         return await self._reader.lasts(check_pattern(pattern))
 
+    async def counts(self, pattern: str) -> dict[str, int]:
+        return await self._reader.counts(check_pattern(pattern))
+
     async def history(self, subject: str) -> list[Record]:
         return await self._reader.history(check_pattern(subject))
 

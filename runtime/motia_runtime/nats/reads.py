@@ -112,7 +112,7 @@ class Reader:
         if found is not None:
             return found
         found = []  # more subjects than one request gives
-        subjects = await patiently(lambda: self._subjects(stream, wire))
+        subjects = sorted(await patiently(lambda: self._subjects(stream, wire)))
         for start in range(0, len(subjects), NEWEST):
             chunk = subjects[start : start + NEWEST]
             page = await patiently(partial(self._newest, stream, chunk, make))
@@ -200,15 +200,21 @@ class Reader:
             raise problem(status, stream)
         return records, status, newest
 
-    async def _subjects(self, stream: str, wire: str) -> list[str]:
-        subjects: list[str] = []
+    async def counts(self, pattern: str) -> dict[str, int]:
+        stream, wire = self._layout.wire(pattern)
+        counts = await patiently(lambda: self._subjects(stream, wire))
+        return {self._layout.back(subject): count for subject, count in counts.items()}
+
+    async def _subjects(self, stream: str, wire: str) -> dict[str, int]:
+        """How many records each subject has."""
+        subjects: dict[str, int] = {}
         while True:
             body = {"subjects_filter": wire, "offset": len(subjects)}
             info = await self._info(stream, msgspec.json.encode(body))
-            page = list(info.state.subjects or ())
-            subjects += page
+            page = info.state.subjects or {}
+            subjects |= page
             if not page or len(subjects) >= info.total:
-                return sorted(subjects)
+                return subjects
 
     async def _info(self, stream: str, body: bytes) -> _Info:
         status, _, data = await self._link.request(f"$JS.API.STREAM.INFO.{stream}", body)
