@@ -143,10 +143,7 @@ def pictures(made: Project) -> dict[str, list[Any]]:
     """All that is drawn or shown of a project, without its texts."""
     dot, mermaid = diagram(made, "dot", state=True), diagram(made, "mermaid", state=True)
     svg = render(dot, "svg")
-    pages = {
-        path: page if isinstance(page, Page) else page()
-        for path, page in build_pages(made, diagrams={"all": svg.decode()}).items()
-    }
+    pages = {path: page if isinstance(page, Page) else page() for path, page in build_pages(made).items()}
     unquoted = [re.sub(r'"[^"\n]*"', '""', line) for line in mermaid.splitlines()]
     bare = [re.sub(r"\b(step|topic|state)_\w+", r"\1", line) for line in unquoted]
     for line in bare:
