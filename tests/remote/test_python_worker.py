@@ -237,7 +237,7 @@ async def test_a_worker_that_leaves_finishes_or_gives_back(make_remote):
         await app.emit("a", "short")
         await app.emit("a", "long")
         await until(lambda: len(first._running) == 2)
-        await first.leave(1.5)
+        await first.leave(5)
         assert await app.events("b") == ["short"]
         assert await app.dead_letters() == []
         # its module is imported anew, so the other worker begins from nothing
