@@ -71,8 +71,7 @@ class Reference:
         parts = [
             "# The spec, key by key\n\n" + MADE,
             "A spec is `motia.yaml` and the files that it includes. `NAME` stands for a name of yours. Durations, sizes and other\n"
-            "simple values are [at the end](#values). `motia check` proves a spec, `motia explain CODE` says what a finding means; keys\n"
-            "that this version accepts and ignores are finding [M901](diagnostics.md#m901-not-yet-in-force).\n",
+            "simple values are [at the end](#values). `motia check` proves a spec, `motia explain CODE` says what a finding means.\n",
         ]
         parts += [self.section(*section) for section in self.sections.values()]
         parts.append("## Values\n")

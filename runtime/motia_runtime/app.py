@@ -37,7 +37,9 @@ from motia_runtime.metrics.server import metrics_of
 from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.nats.reconcile import durables
 from motia_runtime.ports import Clock, Log
+from motia_runtime.remote.fleet import Crew, Fleet
 from motia_runtime.remote.messenger import Messenger
+from motia_runtime.remote.node import NoNode
 from motia_runtime.types import Types, load_types
 from motia_runtime.workbench.api import ROUTES
 from motia_runtime.workbench.bench import Bench
@@ -69,7 +71,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     token: str | None = None  # for both, unless the environment has one
     overlay: str | None = None  # name of the overlay that the spec is read with
     role: Role = "all"
-    remote: frozenset[str] = REMOTE  # languages whose handlers run in workers
+    elsewhere: frozenset[str] = frozenset()  # languages whose handlers run in workers that somebody else starts
     shared: bool = False  # a supervisor holds broker and port for several processes
     grace: float = DRAIN  # seconds that what has begun may take once told to stop
     notice: float = 0.0  # of these, seconds that work is still taken while /readyz says 503
@@ -144,6 +146,7 @@ class App:
         self._make_pages = make_pages
         self.board = Board()
         self._messenger = NatsMessenger(broker.link)
+        self._fleet = Fleet({**os.environ, **broker.settings.environ()}, 0 if "node" in place.elsewhere else 1)
         self._metrics = metrics_of(os.environ, broker.log, shared=place.shared)
         self._history: History | None = None
         self._version: Version | None = None
@@ -167,9 +170,10 @@ class App:
         return self._server.asked_port if self._server.moved else None
 
     async def start(self, project: Project) -> None:
-        """Raises what `load_version` and `http.server.bind` raise; then nothing runs."""
+        """Raises what `load_version`, `Fleet.prepare` and `http.server.bind` raise; then nothing runs."""
         version = await self._load(project)
         place = self._place
+        crew = await self._crew(project)
         self._switch = Switch(version.asgi, self._hosts(project))
         # The port comes before consuming: an app that can't serve shall not take events away from one that can. Answering comes after:
         # what a request emits before a step's consumer is there for the first time would never reach that step.
@@ -177,22 +181,30 @@ class App:
             self._switch, host=place.host, port=place.port, find_free=place.find_free, share=place.shared
         )
         try:
+            await self._fleet.change(crew, 0)
             await self._begin(version)
             await self._server.start()
             if self._metrics is not None:
                 await self._metrics.start()
         except BaseException:
             await asyncio.gather(self._server.stop(0), version.engine.stop(0))
+            await self._fleet.stop(0)
             raise
         self._version = version
 
     async def reload(self, project: Project) -> None:
-        """Serve a new version without closing a connection. What the old one has begun, it ends. Raises what `load_version` raises; then
-        the old version serves on."""
+        """Serve a new version without closing a connection. What the old one has begun, it ends. Raises what `load_version` and `Fleet.prepare` raise;
+        then the old version serves on."""
         old = self.version
         new = await self._load(project)
+        try:
+            crew = await self._crew(project)
+        except BaseException:
+            await new.engine.stop(0)
+            raise
         both = durables(old.project) | durables(project)
         await self.broker.fit(project, keep=both)
+        await self._fleet.change(crew, SWAP_DRAIN)
         await self._begin(new)
         assert self._switch is not None
         self._version = new
@@ -216,10 +228,21 @@ class App:
         await asyncio.sleep(notice)
         grace = self._place.grace - notice
         await asyncio.gather(self._server.stop(grace), engine.stop(grace))
+        await self._fleet.stop(0)
         if self._metrics is not None:
             await self._metrics.stop()
         if self._history is not None:
             await self._history.close()
+
+    async def _crew(self, project: Project) -> Crew | None:
+        """Workers for a version's handlers in other languages. Where there is no Node, `motia dev` goes on with the others."""
+        try:
+            return await self._fleet.prepare(project)
+        except NoNode as problem:
+            if not self._place.dev:
+                raise
+            _log.warning("%s. Their runs wait; all other steps work", problem)
+            return None
 
     async def _begin(self, version: Version) -> None:
         """Have a version consume, its runs counted from the first on. Raises what `Engine.start` raises."""
@@ -241,7 +264,7 @@ class App:
                 self._clock,
                 role=place.role,
                 messenger=self._messenger,
-                remote=place.remote,
+                remote=REMOTE | place.elsewhere,
             )
         pages = await asyncio.to_thread(self._make_pages, project)
         token = os.environ.get(TOKEN) or place.token
@@ -255,7 +278,7 @@ class App:
             tasks=allowed,
             workbench=self._site_maker(allowed) if place.workbench and allowed is not None else None,
             messenger=self._messenger,
-            remote=place.remote,
+            remote=REMOTE | place.elsewhere,
         )
 
     def _history_of(self, project: Project) -> History:

@@ -32,6 +32,15 @@ def broker_url(project: Project, environ: Mapping[str, str]) -> str:
     return environ.get("NATS_URL") or url if url == EMBEDDED else url
 
 
+def broker_settings(project: Project, environ: Mapping[str, str]) -> Settings | None:
+    """How to reach the broker of the app: where NATS_URL or the spec says, else the embedded one that runs. None: none does."""
+    url = broker_url(project, environ)
+    if url != EMBEDDED:
+        return Settings.from_environ(url, environ)
+    running = find_running(project.root)
+    return None if running is None else running.settings
+
+
 class Broker(msgspec.Struct, frozen=True):
     """A broker that is connected and fits the spec."""
 
@@ -40,6 +49,7 @@ class Broker(msgspec.Struct, frozen=True):
     embedded: bool
     link: Link
     store: Path | None  # of the embedded server, when it is ours
+    settings: Settings
 
     async def fit(self, project: Project, *, keep: Collection[str] | None = None) -> None:
         """Make streams, buckets and consumers as the spec needs them; consumers named in `keep` stay."""
@@ -126,6 +136,6 @@ async def _embedded(project: Project) -> AsyncIterator[EmbeddedServer]:
 async def _connected(project: Project, settings: Settings, embedded: bool, store: Path | None) -> AsyncIterator[Broker]:
     link = await connect_link(settings, name=f"motia {project.name}")
     try:
-        yield Broker(NatsLog(link, project.nats, embedded=embedded), settings.shown, embedded, link, store)
+        yield Broker(NatsLog(link, project.nats, embedded=embedded), settings.shown, embedded, link, store, settings)
     finally:
         await link.close()

@@ -162,7 +162,8 @@ class Engine:
         """Take nothing new, let what runs finish for `grace` seconds (answers that are streamed for `streams` seconds), give back the rest."""
         self.running = False
         self.live.stop()
-        await asyncio.gather(self._calls.until_quiet(grace, streams), *(worker.stop(grace) for worker in self._workers))
+        stopping = [worker.stop(grace) for worker in self._workers]
+        await asyncio.gather(self._calls.until_quiet(grace, streams), *stopping, self._switchboard.stop_waiting())
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
         await self._runs.cancels.stop()

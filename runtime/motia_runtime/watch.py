@@ -1,4 +1,4 @@
-"""Which saves matter to a running app: the spec, what it includes, `.env`, and the project's Python and schema files, when their content changed."""
+"""Which saves matter to a running app: the spec, what it includes, `.env`, and the project's handlers and schema files, when their content changed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from watchfiles import Change, DefaultFilter, awatch
 
 from motia_runtime.bind import GENERATED
 
-SUFFIXES = (".yaml", ".yml", ".json", ".py", ".env")
+SUFFIXES = (".yaml", ".yml", ".json", ".py", ".env", ".ts", ".mts", ".cts", ".tsx", ".js", ".mjs", ".cjs")
 POSITIONS = "motia-workbench.json"  # where the Workbench keeps what was dragged; nothing that runs
 DEBOUNCE = 60  # milliseconds that a burst of saves may last
 STEP = 15  # milliseconds between looks

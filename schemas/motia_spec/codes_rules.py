@@ -249,10 +249,4 @@ RULE_CODES: tuple[Code, ...] = (
         "Python: `access`, `streamAuth`, the outer middleware, and all that belongs to a handler in Python.",
         "streams:\n  board: { access: steps/access.ts }\n",
     ),
-    Code(
-        "M901",
-        "not yet in force",
-        "The key is part of the language, and this version does nothing with it. The message says what happens instead.",
-        "steps:\n  A: { type: api, method: GET, path: /a, handler: steps/a.ts }\n# file: steps/a.ts\nexport const handler = async () => ({ status: 200 })\n",
-    ),
 )

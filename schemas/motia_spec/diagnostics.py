@@ -2,7 +2,7 @@
 
 Codes are stable and documented one by one in `codes.py` (`motia explain CODE`). Ranges:
 M0xx reading YAML, M1xx the schema of the spec, M2xx references and JSON Schemas, M3xx the graph (topics, flows, cycles),
-M4xx steps and their keys, M5xx handlers, M9xx notes (not yet in force).
+M4xx steps and their keys, M5xx handlers.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import pytest
 from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
 from motia_runtime.nats.messenger import NatsMessenger
+from motia_runtime.remote import node
 from support.workers import Remote, remote_app
 
 MakeRemote = Callable[..., AbstractAsyncContextManager[Remote]]
@@ -25,12 +26,15 @@ def make_remote(tmp_path: Path, nats_server: EmbeddedServer) -> MakeRemote:
     """`async with make_remote(SPEC, work=SOURCE) as remote`: its engine imports no handler; `await remote.worker()` starts a worker in this process."""
 
     @asynccontextmanager
-    async def make(spec: str, **handlers: str) -> AsyncIterator[Remote]:
+    async def make(spec: str, files: dict[str, str] | None = None, **handlers: str) -> AsyncIterator[Remote]:
         prefix = f"r{next(PREFIXES)}"
         (tmp_path / "motia.yaml").write_text(textwrap.dedent(spec) + f"\nnats: {{prefix: {prefix}}}\n")
         (tmp_path / "steps").mkdir(exist_ok=True)
         for name, source in handlers.items():
             (tmp_path / "steps" / f"{name}.py").write_text(textwrap.dedent(source))
+        for name, source in (files or {}).items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text(textwrap.dedent(source))
         async with AsyncExitStack() as stack:
             links: list[Any] = []
 
@@ -43,3 +47,13 @@ def make_remote(tmp_path: Path, nats_server: EmbeddedServer) -> MakeRemote:
             yield await stack.enter_async_context(remote_app(tmp_path, messenger))
 
     return make
+
+
+@pytest.fixture
+def node_environ(nats_server: EmbeddedServer) -> dict[str, str]:
+    """How a Node worker reaches the broker of the tests; skips where there is no Node."""
+    try:
+        node.find()
+    except node.NoNode as problem:
+        pytest.skip(str(problem))
+    return nats_server.settings.environ()

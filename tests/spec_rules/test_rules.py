@@ -417,39 +417,6 @@ def test_manual_steps_that_lead_nowhere(check: Check) -> None:
     assert [d.path for d in found.all("M417")] == ["/steps/Ask/manual", "/steps/Wait/manual/onTimeout"]
 
 
-def test_keys_that_are_not_yet_in_force(check: Check) -> None:
-    found = check(
-        """\
-        topics: { a: { external: in }, b: {} }
-        state: { s: {} }
-        streams: { t: { access: steps/x.py:see } }
-        steps:
-          B:
-            type: event
-            subscribes: [a, { state: s }]
-            orderBy: data.key
-            dedupe: { key: data.key, window: 1s }
-            debounce: { wait: 1s }
-            condition: steps/x.py:ok
-            concurrency: { limit: 2, key: data.key }
-            isolation: process
-            delay: 5s
-            handler: steps/b.ts
-          C: { type: noop, emits: [a, b], manual: {} }
-          D: { type: event, subscribes: [a], concurrency: { limit: 2 }, isolation: none }
-          E: { type: event, subscribes: [a], batch: { size: 2 }, priority: data.key }
-          F: { type: event, subscribes: [a, b], join: { by: data.key } }
-        server: { streamAuth: steps/x.py:who }
-        """
-    )
-    paths = {d.path for d in found.all("M901")}
-    assert paths == {
-        "/steps/B/handler",
-    }
-    assert found.compiled.ok
-    assert all("not yet in force; it is accepted and ignored: " in d.message for d in found.all("M901"))
-
-
 def test_findings_come_by_place(check: Check) -> None:
     found = check(
         """\

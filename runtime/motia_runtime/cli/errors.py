@@ -60,6 +60,8 @@ KNOWN = {
     "motia_runtime.nats.embedded": ("StartFailed", "StoreBusy"),
     "motia_runtime.nats.reconcile": ("ReconcileFailed",),
     "motia_runtime.ports": ("Conflict", "LogUnavailable", "TooLarge"),
+    "motia_runtime.remote.child": ("WorkerFailed",),
+    "motia_runtime.remote.node": ("NoNode",),
     "motia_runtime.standings": ("NotPausable",),
     "motia_runtime.supervise": ("WorkerEnded",),
     "motia_runtime.tasks": ("NoTask", "TaskEnded", "WhichTopic"),

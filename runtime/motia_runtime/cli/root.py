@@ -31,6 +31,7 @@ COMMANDS: dict[
     "Run": {
         "dev": "Run the app with hot reload.",
         "start": "Run the app in production.",
+        "worker": "Run the handlers of one language, for the engines of the app.",
         "plan": "Show what the next start would change on the broker.",
     },
     "Look and touch": {

@@ -21,6 +21,8 @@ from motia_runtime.http.guard import is_loopback
 from motia_runtime.http.tasks import TOKEN
 from motia_runtime.logs import announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
+from motia_runtime.remote.child import WorkerFailed
+from motia_runtime.remote.node import NoNode
 from motia_runtime.tether import Tether
 from motia_runtime.watch import changes
 from motia_runtime.workbench.board import Board
@@ -93,7 +95,7 @@ async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
             continue
         try:
             await app.reload(project)
-        except HandlerError as problem:
+        except (HandlerError, NoNode, WorkerFailed) as problem:
             _log.error("%s; the last good version goes on serving", problem)
             workplace.tell(app.board, str(problem))
         except LogUnavailable as problem:

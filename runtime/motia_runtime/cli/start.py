@@ -29,6 +29,10 @@ MOST = 256  # workers
     help="http: api steps only; engine: event and cron steps only.",
 )  # fmt: skip
 @click.option(
+    "--remote", multiple=True, type=click.Choice(["node", "python"]),
+    help="Languages whose handlers run in `motia worker`s of yours: start none here.",
+)  # fmt: skip
+@click.option(
     "--grace", type=click.FloatRange(0, 3600), metavar="SECONDS", default=25, show_default=True,
     help="How long what has begun may take after SIGTERM.",
 )  # fmt: skip
@@ -52,6 +56,7 @@ def command(
     url: str | None,
     workers: int,
     role: Role,
+    remote: tuple[str, ...],
     grace: float,
     notice: float,
     workbench: bool,
@@ -96,6 +101,7 @@ def command(
         from motia_runtime.cli.workers import run_workers
 
         options = ["--role", role, "--grace", str(grace), "--notice", str(notice), "--logs", form]
+        options += [word for language in remote for word in ("--remote", language)]
         options += [*(["--nats", url] if url is not None else []), *(["--verbose"] if verbose else [])]
         options += ["--workbench"] if workbench else []
         options += ["--project", str(project.root)]
@@ -115,6 +121,7 @@ def command(
         shared=tether is not None,
         grace=grace,
         notice=notice,
+        elsewhere=frozenset(remote),
         overlay=settings(ctx).env,
     )
     run_loop(run_start(project, place, began=began, tether=tether))

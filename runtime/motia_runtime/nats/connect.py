@@ -59,6 +59,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         names = ("creds", "nkey", "user", "password", "token", "ca", "cert", "key")
         return cls(url=url, **{name: environ.get(f"NATS_{name.upper()}", "") for name in names})
 
+    def environ(self) -> dict[str, str]:
+        """The variables that lead another process there."""
+        names = ("url", "creds", "nkey", "user", "password", "token", "ca", "cert", "key")
+        return {f"NATS_{name.upper()}": getattr(self, name) for name in names if getattr(self, name)}
+
     @property
     def urls(self) -> list[str]:
         return [part.strip() for part in self.url.split(",") if part.strip()]

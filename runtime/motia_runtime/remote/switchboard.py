@@ -93,6 +93,8 @@ class Switchboard:
         self._count = 0
         self._tries: dict[str, Try] = {}
         self._deadlines: dict[str, float] = {}  # of those whose timeout the sweep looks at
+        self._waiting: set[asyncio.Task[Any]] = set()  # events that no worker takes
+        self._stopping = False
         self._lacks: dict[str, _Lack] = {}
         self._listening: int | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -136,6 +138,12 @@ class Switchboard:
         if self._messenger is not None:
             self._listening = self._messenger.listen(self._to + "*", self._heard)
 
+    async def stop_waiting(self) -> None:
+        """The engine stops: what no worker has taken is given back at once."""
+        self._stopping = True
+        for task in self._waiting:
+            task.cancel()
+
     async def close(self) -> None:
         """Nothing runs any more. Twice is harmless."""
         if self._messenger is not None and self._listening is not None:
@@ -174,8 +182,21 @@ class Switchboard:
             self._missed(desk, done)
             if desk.is_api and self._loop.time() - began > min(PATIENCE, timeout):
                 raise Problem(503, "No worker takes this step at the moment.", "Try again.")
-            await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load, hides nothing
+            await self._pause(desk, pause * random.uniform(0.5, 1))  # noqa: S311  # spreads load, hides nothing
             pause = min(2 * pause, longest)
+
+    async def _pause(self, desk: Desk, seconds: float) -> None:
+        task = asyncio.current_task()
+        if desk.is_api or task is None:  # requests wait for so long only, and are told
+            await asyncio.sleep(seconds)
+            return
+        self._waiting.add(task)
+        try:
+            if self._stopping:
+                task.cancel()
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting.discard(task)
 
     async def _try(self, desk: Desk, given: bytes, ctx: Context, timeout: float) -> Done | Refused:
         messenger, run = self._messenger, cast("Attempt", ctx._run)

@@ -16,7 +16,6 @@ from motia_spec.rules import (
     limit_key,
     loose_topic,
     name_clash,
-    not_yet,
     odd_schedule,
     retry_budget,
     route_clash,
@@ -57,7 +56,6 @@ RULES: tuple[Rule, ...] = (
     idle_manual.check,
     unfit_sample.check,
     foreign_function.check,
-    not_yet.check,
 )
 
 

@@ -61,8 +61,7 @@ class Verdict:
             self.told.append(f"{kind}: {text}")
 
 
-def judge(batches: Sequence[Batch], stored: Stored, *, ordered: bool) -> Verdict:
-    """`ordered`: `orderBy` is in force."""
+def judge(batches: Sequence[Batch], stored: Stored) -> Verdict:
     verdict = Verdict()
     _judge_batches(verdict, batches, stored)
     kinds = {order["id"]: order["kind"] for batch in batches for order in batch.orders}
@@ -81,7 +80,7 @@ def judge(batches: Sequence[Batch], stored: Stored, *, ordered: bool) -> Verdict
             if counts is not None and counts.get(one, 0) != found[one]:
                 verdict.say("torn", f"{one} is {counts.get(one, 0)} times in {group}, {found[one]} times in {topic}")
     _judge_sums(verdict, batches, stored)
-    _judge_order(verdict, stored, ordered)
+    _judge_order(verdict, stored)
     _judge_letters(verdict, stored, poison)
     return verdict
 
@@ -126,16 +125,13 @@ def _judge_sums(verdict: Verdict, batches: Sequence[Batch], stored: Stored) -> N
             verdict.say("torn", f"pair {key}: left {left}, right {right}, {pairs[key]} runs")
 
 
-def _judge_order(verdict: Verdict, stored: Stored, ordered: bool) -> None:
+def _judge_order(verdict: Verdict, stored: Stored) -> None:
     wanted, found = defaultdict(list), defaultdict(list)
     for event in stored.events["turn"]:
         wanted[event["key"]].append(event["n"])
     for event in stored.events["turned"]:
         found[event["key"]].append(event["n"])
     swapped = [key for key, turns in wanted.items() if found[key] != turns]
-    if not ordered:
-        verdict.notes.append(f"orderBy is not in force; {len(swapped)} of {len(wanted)} keys out of order do not count")
-        return
     for key in swapped:
         at = next((n for n, (a, b) in enumerate(zip(wanted[key], found[key], strict=False)) if a != b), -1)
         verdict.say("disorder", f"{key} from turn {at} on: {found[key][at : at + 6]}, not {wanted[key][at : at + 6]}")

@@ -189,10 +189,9 @@ def world(
 def count(made: World, home: Path, batches: Sequence[Batch], settings: Settings) -> Verdict:
     """When all is quiet. What is missing then is given the time that other processes may take to complete what a dead one has begun."""
     oracle.wait_quiet(made.broker.url, home, settings.drain)
-    ordered = shop.order_in_force(home)
     deadline = time.monotonic() + SETTLE / (4 if settings.hurried else 1)
     while True:
-        verdict = oracle.judge(batches, oracle.read(made.broker.url, home), ordered=ordered)
+        verdict = oracle.judge(batches, oracle.read(made.broker.url, home))
         if verdict.clean or settings.naive or time.monotonic() > deadline:
             return verdict
         time.sleep(1.0)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from motia_spec import compile_project
 from support.process import write_project
 
 HOT = 16  # keys
@@ -120,9 +119,3 @@ def write_shop(folder: Path, spec: str = SPEC) -> Path:
     return write_project(
         folder, spec, accept=f"LARGE = {LARGE}\n{ACCEPT}", pay=PAY, book=BOOK, bump=BUMP, pair=PAIR, turn=TURN
     )
-
-
-def order_in_force(folder: Path) -> bool:
-    """False while `orderBy` is a key that this version accepts and ignores."""
-    found = compile_project(folder).diagnostics
-    return not any(finding.code == "M901" and "orderBy" in finding.message for finding in found)

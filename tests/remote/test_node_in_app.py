@@ -1,0 +1,178 @@
+"""`motia dev`, `motia start` and `motia worker` with steps in TypeScript: started, watched, reloaded, killed, stopped."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from motia_runtime.nats.embedded import find_running
+from motia_runtime.remote import node
+from support.process import AppProcess, clean_environ, look, motia, running_app, write_project
+from support.waiting import wait_for
+
+SPEC = """
+name: mixed
+topics: {asked: {}, done: {}}
+state: {answers: {}}
+steps:
+  Ask: {type: api, method: POST, path: /ask, emits: [asked]}
+  Work: {type: event, subscribes: [asked], emits: [done], handler: steps/work.step.ts}
+  Keep: {type: event, subscribes: [done]}
+"""
+ASK = """
+    async def handler(request, ctx):
+        await ctx.emit("asked", request.body)
+        return {"status": 202, "body": {"trace": ctx.trace_id}}
+"""
+KEEP = """
+    async def handler(data, ctx):
+        await ctx.state.answers.update(data["id"], lambda old: (old or 0) + 1)
+"""
+WORK = """
+import { existsSync, appendFileSync } from "node:fs"
+export const handler = async (data: any, { emit, logger }: any) => {
+  logger.info("at it", { id: data.id })
+  console.log(`printed ${data.id}`)
+  if (data.id === "bad") throw new TypeError("not this one")
+  if (data.hold) {
+    appendFileSync("pids", `${process.pid}\\n`)
+    while (!existsSync("go")) await new Promise((done) => setTimeout(done, 10))
+  }
+  await emit({ topic: "done", data: { id: data.id } })
+}
+"""
+
+
+@pytest.fixture(autouse=True)
+def _needs_node() -> None:
+    try:
+        node.find()
+    except node.NoNode as problem:
+        pytest.skip(str(problem))
+
+
+def project(folder: Path) -> Path:
+    write_project(folder, SPEC, ask=ASK, keep=KEEP)
+    (folder / "steps" / "work.step.ts").write_text(WORK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
+    try:
+        node.find()
+    except node.NoNode as problem:
+        pytest.skip(str(problem))
+    with running_app(project(tmp_path_factory.mktemp("dev")), "dev") as app:
+        yield app
+
+
+def ask(app: AppProcess, **data: Any) -> str:
+    answer = httpx.post(app.url + "/ask", json=data, timeout=20)
+    assert answer.status_code == 202
+    trace: str = answer.json()["trace"]
+    return trace
+
+
+def times(app: AppProcess, id: str) -> int:
+    return look(app.folder, "state", "get", "answers", id) or 0
+
+
+def test_one_trace_shows_both_languages(dev: AppProcess) -> None:
+    trace = ask(dev, id="one")
+    dev.wait_for("printed one")
+    wait_for(lambda: times(dev, "one") == 1)
+    tree = motia(dev.folder, "trace", "show", trace).stdout
+    assert re.findall(r"\b(Ask|Work|Keep)\b", tree) == ["Ask", "Work", "Keep"]
+    dev.wait_for("at it")
+
+
+def test_errors_are_shown_with_their_place(dev: AppProcess) -> None:
+    ask(dev, id="bad")
+    line = dev.wait_for("not this one")
+    assert "failed: TypeError: not this one" in line
+    assert "steps/work.step.ts:6 in handler" in line
+
+
+def test_a_save_is_served_and_a_broken_one_is_not(dev: AppProcess) -> None:
+    file = dev.folder / "steps" / "work.step.ts"
+    after = len(dev.lines)
+    file.write_text(WORK.replace("printed", "printed anew"))
+    dev.wait_for("reloaded in", after=after)
+    ask(dev, id="two")
+    dev.wait_for("printed anew two")
+    after = len(dev.lines)
+    file.write_text(WORK + "\nthrow new RangeError('while loading')\n")
+    line = dev.wait_for("the last good version goes on serving", after=after)
+    assert "steps/work.step.ts can't be imported: RangeError: while loading (steps/work.step.ts, line 14)" in line
+    ask(dev, id="three")
+    dev.wait_for("printed anew three")
+
+
+def test_kill_9_of_the_worker_in_mid_run_loses_nothing(tmp_path: Path) -> None:
+    with running_app(project(tmp_path), "start", "--logs", "text") as app:
+        for n in range(10):
+            ask(app, id=f"held {n}", hold=True)
+        pids = tmp_path / "pids"
+        wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 10)
+        (worker,) = set(pids.read_text().split())
+        os.kill(int(worker), signal.SIGKILL)
+        (tmp_path / "go").touch()
+        app.wait_for("the Node worker ended with SIGKILL")
+        wait_for(lambda: all(times(app, f"held {n}") for n in range(10)), seconds=40)
+        assert [times(app, f"held {n}") for n in range(10)] == [1] * 10
+        assert look(tmp_path, "dlq", "ls") == []
+        ask(app, id="after")
+        wait_for(lambda: times(app, "after") == 1)
+        found = find_running(tmp_path)
+        assert found is not None
+        assert app.stop() == 0
+    assert not Path(f"/proc/{worker}").exists()
+
+
+def test_a_worker_alone_serves_an_app_that_starts_none(tmp_path: Path) -> None:
+    with running_app(project(tmp_path), "start", "--logs", "text", "--remote", "node", "--remote", "python") as app:
+        broker = find_running(tmp_path)
+        assert broker is not None
+        environ = clean_environ() | {"NATS_URL": broker.url, "NATS_TOKEN": broker.token}
+        workers = []
+        for language, count in (("python", "1"), ("node", "2")):
+            command = [sys.executable, "-m", "motia_runtime", "worker", "--language", language, "--workers", count]
+            command += ["--logs", "text"]
+            workers.append(subprocess.Popen(command, cwd=tmp_path, env=environ, stderr=subprocess.PIPE, text=True))
+        try:
+            for worker in workers:
+                assert worker.stderr is not None
+                assert "serving" in worker.stderr.readline()
+            ask(app, id="far")
+            wait_for(lambda: times(app, "far") == 1)
+        finally:
+            for worker in workers:
+                worker.send_signal(signal.SIGTERM)
+            for worker in workers:
+                said = worker.communicate(timeout=20)[1]
+                assert worker.returncode == 0, said
+                assert "stopped" in said
+
+
+def test_without_node_start_says_what_to_do_and_dev_goes_on(tmp_path: Path) -> None:
+    project(tmp_path)
+    environ = {"MOTIA_NODE": "/nowhere/node"}
+    done = motia(tmp_path, "start", "--port", "0", env=environ)
+    assert done.returncode == 1
+    assert "steps in TypeScript and JavaScript need Node 20 or newer (found: /nowhere/node: " in done.stderr
+    assert "pip install 'motia-nats[node]'" in done.stderr
+    with running_app(tmp_path, "dev", env=environ) as app:
+        app.wait_for("Their runs wait; all other steps work")
+        ask(app, id="x")
+        app.wait_for("Work: no worker takes its runs")
+        assert app.stop(timeout=10) == 0, "what waits for a worker is given back at once"

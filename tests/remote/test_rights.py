@@ -1,0 +1,98 @@
+"""A worker with no more rights than docs/worker-protocol.md names: it works, and can do nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from motia_runtime.nats.connect import Settings, connect
+from motia_runtime.nats.messenger import NatsMessenger
+from motia_runtime.remote import node
+from support.process import write_project
+from support.secured import OwnServer
+from support.waiting import until
+from support.workers import remote_app
+
+DOC = (Path(__file__).parents[2] / "docs" / "worker-protocol.md").read_text()
+SPEC = """
+name: shop
+topics: {a: {external: in}, b: {}}
+state: {done: {}}
+steps:
+  Py: {type: event, subscribes: [a], emits: [b], handler: steps/py.py}
+  Ts: {type: event, subscribes: [a], handler: steps/ts.ts}
+nats: {prefix: shop}
+"""
+PY = """
+    async def handler(data, ctx):
+        await ctx.state.done.update("py", lambda old: (old or 0) + len(data))
+        await ctx.emit("b", data)
+"""
+TS = """
+export const handler = async (data: string, { state }: any) => { await state.set("done", "ts", data.length + ((await state.get("done", "ts")) ?? 0)) }
+"""
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OwnServer]:
+    found = re.search(r"```conf\n(.*?)```", DOC, re.S)
+    assert found
+    (tmp_path / "server").mkdir()
+    made = OwnServer(tmp_path / "server", found[1].replace("$APP_PASSWORD", "a").replace("$WORKER_PASSWORD", "w"))
+    made.start()
+    yield made
+    made.stop()
+
+
+async def test_the_rights_of_the_docs_are_enough_and_not_too_many(server: OwnServer, tmp_path: Path) -> None:
+    write_project(tmp_path, SPEC, py=PY)
+    (tmp_path / "steps" / "ts.ts").write_text(TS)
+    url = f"nats://127.0.0.1:{server.port}"
+    async with AsyncExitStack() as stack:
+
+        async def messenger(user: str) -> NatsMessenger:
+            link = await connect(Settings(url=url, user=user, password=user[0]), name=user, jetstream=False)
+            stack.push_async_callback(link.close)
+            return NatsMessenger(link)
+
+        remote = await stack.enter_async_context(remote_app(tmp_path, lambda: messenger("app")))
+        await remote.worker(open=lambda: messenger("worker"))
+        large = "x" * 900_000
+        try:
+            await remote.node({"NATS_URL": url, "NATS_USER": "worker", "NATS_PASSWORD": "w"})
+        except node.NoNode:
+            pass  # its part is left out
+        else:
+            await remote.app.emit("a", large)
+            async with asyncio.timeout(20):
+                while await remote.app.state.get("done", "ts") != 900_000:
+                    await asyncio.sleep(0.01)
+        await remote.app.emit("a", large)
+        async with asyncio.timeout(20):
+            while (await remote.app.state.get("done", "py") or 0) < 900_000:
+                await asyncio.sleep(0.01)
+
+        await remote.app.settle()
+        seen: list[str] = []
+        watcher = await messenger("app")
+        watcher.listen("shop.>", lambda subject, *_: seen.append(subject))
+        watcher.listen("$JS.API.>", lambda subject, *_: seen.append(subject))
+        await watcher._link.barrier()
+        bad = await messenger("worker")
+        for subject in (
+            "shop.ev.a",
+            "shop.in.a",
+            "shop.work.run.Py",
+            "shop.tx.Py.1",
+            "$JS.API.STREAM.DELETE.shop_events",
+            "$KV.shop_state.done.py",
+        ):
+            bad.send(subject, b"{}")
+        bad.send("shop.work.to.nobody.1", b"{}")
+        await until(lambda: "shop.work.to.nobody.1" in seen)
+        assert {subject for subject in seen if not subject.startswith("shop.work.to.")} == set()
