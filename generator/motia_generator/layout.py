@@ -14,7 +14,7 @@ from motia_generator.render import RenderError, find_renderer
 TIMEOUT = 60.0  # seconds
 POINTS = 72.0  # to the inch; a point here is a CSS pixel there
 STEP_HEIGHT, DATA_HEIGHT = 58, 40
-NAME_WIDTH, LINE_WIDTH, LABEL_WIDTH = 7.9, 6.5, 6.3  # of a letter, in the Workbench's sizes
+NAME_WIDTH, LINE_WIDTH, LABEL_WIDTH = 8.6, 6.6, 6.3  # of a letter, in the Workbench's sizes
 NARROW, WIDE = 150, 330  # of a step's box
 SIDE = 62  # of it that is no text
 

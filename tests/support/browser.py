@@ -169,14 +169,19 @@ class Page:
     def press(self, selector: str, text: str = "") -> None:
         """Click the first element there that is seen, and has the text: where it is, with the pointer, as a person does."""
         find = (
-            f"[...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility?.() !== false && !e.disabled"
-            f" && (e.innerText ?? e.textContent).includes({json.dumps(text)}))"
+            f"(() => {{ const e = [...document.querySelectorAll({json.dumps(selector)})].find((e) => e.checkVisibility?.() !== false && !e.disabled"
+            f" && (e.innerText ?? e.textContent).includes({json.dumps(text)})); if (!e) return false; e.scrollIntoView({{ block: 'nearest' }});"
+            " const b = e.getClientRects()[0] ?? e.getBoundingClientRect(), x = b.x + b.width / 2, y = b.y + b.height / 2, top = document.elementFromPoint(x, y);"
+            " return e.contains(top) && [x, y]; })()"
         )
-        self.wait(f"{find} !== undefined", f"{selector} {text!r}")
-        place = self.js(
-            f"(() => {{ const e = {find}; e.scrollIntoView({{ block: 'nearest' }}); const b = e.getBoundingClientRect();"
-            " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
-        )
+        place = self.wait(find, f"{selector} {text!r}")
+        while (
+            now := self.wait(
+                f"new Promise((done) => requestAnimationFrame(() => setTimeout(() => done({find}), 30)))",
+                f"{selector} {text!r}",
+            )
+        ) != place:
+            place = now  # it moves yet
         for kind in ("mouseMoved", "mousePressed", "mouseReleased"):
             self.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
@@ -192,8 +197,10 @@ class Page:
 
     def type(self, selector: str, text: str) -> None:
         """Put text in a field in place of what it holds."""
-        self.wait(f"document.querySelector({json.dumps(selector)}) !== null", selector)
-        self.js(f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.focus(); e.select?.(); }})()")
+        self.wait(
+            f"((e) => {{ e?.focus(); return e !== null && document.activeElement === e && (e.select?.(), true); }})(document.querySelector({json.dumps(selector)}))",
+            f"{selector} takes no text",
+        )
         self.ask("Input.insertText", text=text)
 
     def key(self, key: str, *, ctrl: bool = False) -> None:

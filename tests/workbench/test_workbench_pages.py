@@ -5,35 +5,14 @@ One app and one browser for the module; every test leaves them so that the next 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 
 import pytest
 
-from support.browser import Page, find_chromium, open_browser
+from support.browser import Page, find_chromium
 from support.waiting import wait_for
-from workbench.conftest import Api
+from workbench.conftest import PAGES, Api, visit
 
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="needs chromium: apt-get install chromium")
-ROOT = "/__workbench"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with open_browser(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    """The tab, which must not have had any fault of its own when the test ends."""
-    browser.faults.clear()
-    yield browser
-    assert not [fault for fault in browser.faults if "status of 4" not in fault], browser.faults
-
-
-def visit(page: Page, api: Api, path: str = "") -> None:
-    page.open(f"{api.app.url}{ROOT}{path}")
-    page.wait("document.querySelector('[data-test=connection]')?.innerText.includes('live')", "live")
 
 
 # -- around the pages
@@ -44,14 +23,15 @@ def test_the_page_is_at_the_root_and_finds_its_way(page: Page, api: Api) -> None
     page.see("orders", "h1")
     page.key("k", ctrl=True)
     page.type("[data-test=palette]", "notifycust")
+    page.see("NotifyCustomer", ".palette [aria-selected=true]")
     page.key("Enter")
     page.see("Tell the customer how it went", "[data-test=step-panel]")
-    assert page.path == f"{ROOT}/flows/orders?step=NotifyCustomer"
+    assert page.path == f"{PAGES}/flows/orders?step=NotifyCustomer"
     page.js("history.back()")
     page.wait("document.querySelector('[data-test=step-panel]') === null")
     page.key("/")
     assert page.js("document.activeElement.hasAttribute('data-search')")
-    page.open(f"{api.app.url}{ROOT}/nowhere")
+    page.open(f"{api.app.url}{PAGES}/nowhere")
     page.see("No such page")
 
 
@@ -117,7 +97,7 @@ def test_a_step_tells_all_about_itself(page: Page, api: Api) -> None:
     page.press('[data-box="step:ChargeCard"]')
     page.see("Take the money", "[data-test=step-panel]")
     page.see("5 attempts, exponential from 500ms", "[data-test=step-panel]")
-    page.see("policy payment, motia.yaml:16", "[data-test=step-panel]")
+    page.see("policy payment, motia.yaml:17", "[data-test=step-panel]")
     page.see("Effects come true once", "[data-test=step-panel]")
     page.press("[data-tab=source]")
     page.see("async def handler(decision", ".source")

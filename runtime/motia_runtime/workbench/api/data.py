@@ -46,7 +46,7 @@ async def get_key(call: Call) -> Any:
     group, key = call.values
     records = await call.bench.log.history(subject_of(group, key))
     if not records:
-        raise Missing(f"{group} holds nothing under {key!r}, and never did as far as is known")
+        raise Missing(f"there is nothing under {key!r} in {group}, and never was as far as is known")
     last = records[-1]
     declared = call.bench.project.state.get(group)
     return {

@@ -27,7 +27,7 @@ FILTERS = ("trace", "step", "flow", "outcome", "since", "until", "longer", "shor
 AROUND = 5  # lines shown before and after the one that failed
 LETTERS = 1_000  # dead letters looked through for those of a trace
 
-_FRAME = re.compile(r'File "([^"]+)", line (\d+)')
+_FRAME = re.compile(r"^([^\n:]+):(\d+) in ", re.MULTILINE)  # of `stacks.user_stack`
 
 
 def _filter(bench: Bench, query: dict[str, str]) -> Filter:
@@ -125,13 +125,13 @@ async def get_trace(call: Call) -> Any:
 
 
 def _places(bench: Bench, stacks: list[str]) -> dict[str, Any]:
-    """Of the project's files in stacks, the lines around each frame: "steps/pay.py:12" -> lines."""
+    """Of the project's own files in stacks, the lines around each frame: "steps/pay.py:12" -> lines."""
     root = Path(os.path.realpath(bench.project.root))
     found: dict[str, Any] = {}
     for stack in stacks:
         for name, line in _FRAME.findall(stack):
             path = Path(os.path.realpath(root / name))
-            if not path.is_relative_to(root) or path.suffix != ".py" or f"{name}:{line}" in found:
+            if not path.is_relative_to(root) or f"{name}:{line}" in found:
                 continue
             try:
                 lines = path.read_text("utf-8", errors="replace").splitlines()
@@ -155,7 +155,7 @@ class Again(msgspec.Struct, frozen=True):
     """How an event is given again. `step`: to this step alone. `data`: instead of its own."""
 
     step: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw()  # nothing: as it was
 
 
 async def replay_event(call: Call) -> Any:
@@ -172,7 +172,7 @@ async def replay_event(call: Call) -> Any:
         step = bench.step(wanted.step)
         if not isinstance(step, EventStep) or event.topic not in step.topics:
             raise Refused(400, f"{wanted.step} does not subscribe to {event.topic!r}.")
-    data = event.data if wanted.data is None else bytes(wanted.data)
+    data = bytes(wanted.data) or event.data
     codec = bench.types.codec(topic.schema)
     codec.decode(data)  # raises ValidationFailed
     event = msgspec.structs.replace(event, data=data)

@@ -62,7 +62,7 @@ function Shell() {
         if (event.key === "Escape") event.target.blur?.();
       } else if (event.key === "/") {
         const field = document.querySelector("[data-search]");
-        if (!field) return;
+        if (!(field instanceof HTMLInputElement)) return;
         event.preventDefault();
         field.focus();
         field.select();

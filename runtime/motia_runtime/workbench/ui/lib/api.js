@@ -1,6 +1,6 @@
-// The Workbench's HTTP API (docs/workbench-api.md): one function for all of it, and a hook that loads and loads again.
+// The Workbench's HTTP API (docs/workbench-api.md): one function for all of it.
 
-import { Store, useCallback, useEffect, useRef, useState } from "./ui.js";
+import { Store } from "./ui.js";
 
 export const ROOT = "/__workbench";
 const KEY = "motia.workbench.token";
@@ -76,31 +76,3 @@ export async function call(method, address, body, options = {}) {
 
 export const get = (address, options) => call("GET", address, undefined, options);
 export const post = (address, body) => call("POST", address, body ?? {});
-
-/**
- * Load something for as long as a component shows it. `again()` loads it anew and keeps showing what there is; an answer that comes too late is dropped.
- * @param {(signal: AbortSignal) => Promise<any>} load
- * @param {unknown[]} inputs what the answer depends on; when they change, what was shown goes
- */
-export function useLoad(load, inputs) {
-  const [state, set] = useState({ data: undefined, error: undefined, loading: true });
-  const current = useRef({ load, abort: new AbortController() });
-  current.current.load = load;
-  const again = useCallback(async () => {
-    const abort = new AbortController();
-    current.current.abort.abort();
-    current.current.abort = abort;
-    try {
-      const data = await current.current.load(abort.signal);
-      if (!abort.signal.aborted) set({ data, error: undefined, loading: false });
-    } catch (error) {
-      if (!abort.signal.aborted) set((old) => ({ ...old, error, loading: false }));
-    }
-  }, []);
-  useEffect(() => {
-    set({ data: undefined, error: undefined, loading: true });
-    again();
-    return () => current.current.abort.abort();
-  }, inputs);
-  return { ...state, again };
-}

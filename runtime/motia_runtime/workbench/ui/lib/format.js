@@ -1,17 +1,19 @@
 // Times, sizes and values as people read them.
 
+/** @type {[number, string][]} */
 const units = [[86400, "d"], [3600, "h"], [60, "m"]];
 
 /** Seconds: "0.4 ms", "12 ms", "1.35 s", "2m 5s". */
 export function duration(seconds) {
   if (seconds === null || seconds === undefined) return "";
+  if (seconds === 0) return "0";
   if (seconds < 0.001) return `${(seconds * 1000).toFixed(2)} ms`;
   if (seconds < 0.01) return `${(seconds * 1000).toFixed(1)} ms`;
   if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
   if (seconds < 60) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
   let left = Math.round(seconds);
   const parts = [];
-  for (const [size, unit] of [...units, [1, "s"]]) {
+  for (const [size, unit] of units.concat([[1, "s"]])) {
     const count = Math.floor(left / size);
     left -= count * size;
     if (count) parts.push(`${count}${unit}`);

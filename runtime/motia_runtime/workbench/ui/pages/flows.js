@@ -1,8 +1,9 @@
 // Flows: the graph of each, live, and all about the step that is picked.
 
-import { call, get, path, useLoad } from "../lib/api.js";
+import { call, get, path } from "../lib/api.js";
+import { useLoad } from "../lib/load.js";
 import { app } from "../lib/data.js";
-import { standings, version } from "../lib/live.js";
+import { standings } from "../lib/live.js";
 import { go, here, Link, route, to } from "../lib/router.js";
 import { html, useEffect, useState, useStore } from "../lib/ui.js";
 import { Empty, Loaded, Said } from "../parts/common.js";
@@ -32,13 +33,12 @@ function Chooser({ flows, current }) {
 export function Flows() {
   const known = useStore(app);
   const { parts, query } = useStore(route);
-  const newest = useStore(version);
   const [find, setFind] = useState("");
   const [said, say] = useState("");
   const flow = known.flows.find((each) => each.name === parts[1]) ?? (parts[1] ? undefined : known.flows[0]);
   const triggered = flow?.steps.some((name) => known.byName.get(name)?.subscribes.some((each) => each.kind !== "topic"));
   const data = query.get("data") ?? (triggered ? "1" : "0");
-  const loaded = useLoad((signal) => (flow ? get(`${path("flows", flow.name)}?data=${data}`, { signal }) : Promise.resolve(null)), [flow?.name, newest, data]);
+  const loaded = useLoad((signal) => (flow ? get(`${path("flows", flow.name)}?data=${data}`, { signal }) : Promise.resolve(null)), [flow?.name, data]);
   const picked = query.get("step");
 
   useEffect(() => {

@@ -1,7 +1,7 @@
 // A broken save, over everything, until it is mended or put aside.
 
 import { board } from "../lib/live.js";
-import { html, useEffect, useState, useStore } from "../lib/ui.js";
+import { html, useLayoutEffect, useState, useStore } from "../lib/ui.js";
 import { Icon } from "./icons.js";
 
 /** A finding with the lines around its place. */
@@ -19,7 +19,7 @@ export function Finding({ finding }) {
 export function Overlay() {
   const { broken, findings, saves } = useStore(board);
   const [aside, put] = useState(-1);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const keys = (event) => event.key === "Escape" && put(saves);
     if (broken) window.addEventListener("keydown", keys);
     return () => window.removeEventListener("keydown", keys);

@@ -3,7 +3,7 @@
 import { app } from "../lib/data.js";
 import { go, to } from "../lib/router.js";
 import { toggleTheme } from "../lib/theme.js";
-import { html, useEffect, useMemo, useRef, useState, useStore } from "../lib/ui.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState, useStore } from "../lib/ui.js";
 import { Icon } from "./icons.js";
 
 const SHOWN = 40;
@@ -60,7 +60,7 @@ export function Palette({ pages, onClose }) {
   const [at, setAt] = useState(0);
   const dialog = useRef(null);
   const list = useRef(null);
-  useEffect(() => dialog.current.showModal(), []);
+  useLayoutEffect(() => dialog.current.showModal(), []); // at once, so that no letter is lost
   useEffect(() => list.current?.querySelector("[aria-selected=true]")?.scrollIntoView({ block: "nearest" }), [at]);
   const shown = fitting(every, text);
   const choose = (command) => {

@@ -53,8 +53,21 @@ function Field({ field, value, onValue }) {
   </label>`;
 }
 
-/** `step`: of `api/steps/NAME`. */
-export function Request({ step }) {
+/** The path and query that a run got, as values of the fields; what its body was. */
+function given(step, run) {
+  const values = {};
+  const segments = run.trigger.path.split("/").map(decodeURIComponent);
+  step.path.split("/").forEach((segment, index) => {
+    const found = /^\{([^}:]+)(:path)?\}$/.exec(segment);
+    if (found) values[found[1]] = found[2] ? segments.slice(index).join("/") : (segments[index] ?? "");
+  });
+  for (const [name, value] of new URLSearchParams(run.query ?? "")) values[name] = name in values ? `${values[name]},${value}` : value;
+  const whole = run.input !== undefined && run.input?.$cut === undefined;
+  return { method: run.trigger.method, values, ...(whole ? { text: JSON.stringify(run.input, null, 2) } : {}) };
+}
+
+/** `step`: of `api/steps/NAME`; another one is another component (`key`). `run`: a run of it whose request is to begin with. */
+export function Request({ step, run }) {
   const body = step.inputs.find((input) => input.what === "body");
   const wanted = useMemo(() => fields(step), [step]);
   const fresh = () => ({
@@ -62,6 +75,7 @@ export function Request({ step }) {
     values: {},
     headers: step.policies.some((line) => line.name === "idempotency") ? [["idempotency-key", ""]] : [],
     text: body ? sampleText(body.schema) : "",
+    ...(run ? given(step, run) : {}),
   });
   const [request, set] = useState(fresh);
   const [answer, setAnswer] = useState(undefined);
@@ -69,11 +83,6 @@ export function Request({ step }) {
   const [busy, setBusy] = useState(undefined);
   const alive = useRef(true);
   useEffect(() => () => void (alive.current = false), []);
-  useEffect(() => {
-    set(fresh());
-    setAnswer(undefined);
-    setList(saved(step.name));
-  }, [step.name]);
   const change = (part) => set((old) => ({ ...old, ...part }));
   const withBody = Boolean(body) || !["GET", "HEAD", "DELETE"].includes(request.method);
 

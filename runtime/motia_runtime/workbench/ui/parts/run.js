@@ -1,10 +1,10 @@
 // Run it now: a form for each kind of step, made from its schemas.
 
 import { get, path, post, withQuery } from "../lib/api.js";
-import { useLoad } from "../lib/api.js";
+import { useLoad } from "../lib/load.js";
 import { app } from "../lib/data.js";
 import { Link, to } from "../lib/router.js";
-import { html, useEffect, useState } from "../lib/ui.js";
+import { html, useState } from "../lib/ui.js";
 import { Ago, Empty, Faults, Loaded } from "./common.js";
 import { Editor, sampleText } from "./editor.js";
 import { Json } from "./json.js";
@@ -43,14 +43,24 @@ function json(text) {
   }
 }
 
+/** What a form for an input begins with. */
+function begin(input) {
+  if (!input) return "null";
+  if (input.what === "topic") return sampleText(input.schema);
+  const where = input.what === "state" ? { group: input.name, key: "k" } : { stream: input.name, group: "g", id: "i" };
+  return JSON.stringify({ ...where, value: JSON.parse(sampleText(input.schema)), previous: null }, null, 2);
+}
+
 function EventForm({ step }) {
   const inputs = step.inputs.filter((input) => input.what !== "answer");
   const [at, pick] = useState(0);
   const input = inputs[at];
   const plain = input?.what === "topic";
-  const change = () => JSON.stringify({ [input.what === "state" ? "group" : "stream"]: input.name, ...(input.what === "stream" ? { group: "g", id: "i" } : { key: "k" }), value: JSON.parse(sampleText(input.schema)), previous: null }, null, 2);
-  const [text, setText] = useState("");
-  useEffect(() => setText(input ? (plain ? sampleText(input.schema) : change()) : "null"), [step.name, at]);
+  const [text, setText] = useState(() => begin(input));
+  const choose = (index) => {
+    pick(index);
+    setText(begin(inputs[index]));
+  };
   const [everybody, setEverybody] = useState(false);
   const { result, busy, act } = useAction();
   if (!input) return html`<${Empty} title="It listens to nothing">Give it a topic under subscribes.<//>`;
@@ -64,7 +74,7 @@ function EventForm({ step }) {
     });
   };
   return html`<form class="run-form" onSubmit=${run}>
-    ${inputs.length > 1 && html`<label class="field"><span>Event</span><select aria-label="Event" value=${at} onChange=${(event) => pick(Number(event.target.value))}>${inputs.map((each, index) => html`<option value=${index}>${each.what === "topic" ? each.name : `${each.what} ${each.name}`}</option>`)}</select></label>`}
+    ${inputs.length > 1 && html`<label class="field"><span>Event</span><select aria-label="Event" value=${at} onChange=${(event) => choose(Number(event.target.value))}>${inputs.map((each, index) => html`<option value=${index}>${each.what === "topic" ? each.name : `${each.what} ${each.name}`}</option>`)}</select></label>`}
     <div class="field"><span>${plain ? input.name : `A change of ${input.what} ${input.name}`} <small>Ctrl-Space completes</small></span>
       <${Editor} text=${text} onText=${setText} schema=${plain ? input.schema : undefined} site=${plain ? input.site : undefined} label="Event data" test="run-data" /></div>
     ${plain && html`<label class="tick"><input type="checkbox" checked=${everybody} onChange=${(event) => setEverybody(event.target.checked)} /> for all steps that subscribe to it, not just this one</label>`}
@@ -83,9 +93,13 @@ function CronForm({ step }) {
 function EmitForm({ step }) {
   const topics = step.emits.length ? step.emits : step.subscribes.filter((each) => each.kind === "topic").map((each) => each.name);
   const [topic, pick] = useState(topics[0]);
-  const known = app.value.topics.find((each) => each.name === topic);
-  const [text, setText] = useState("");
-  useEffect(() => setText(sampleText(known?.schema)), [topic]);
+  const schemaOf = (name) => app.value.topics.find((each) => each.name === name)?.schema;
+  const schema = schemaOf(topic);
+  const [text, setText] = useState(() => sampleText(schema));
+  const choose = (name) => {
+    pick(name);
+    setText(sampleText(schemaOf(name)));
+  };
   const { result, busy, act } = useAction();
   if (!topic) return html`<${Empty} icon="noop" title="Nothing to run">This step is only drawn: it emits nothing and nobody answers for it.<//>`;
   const run = (event) => {
@@ -94,8 +108,8 @@ function EmitForm({ step }) {
   };
   return html`<form class="run-form" onSubmit=${run}>
     <p class="muted">A person or an outside system does this. Emit what it would emit.</p>
-    ${topics.length > 1 && html`<label class="field"><span>Topic</span><select aria-label="Topic" value=${topic} onChange=${(event) => pick(event.target.value)}>${topics.map((each) => html`<option value=${each}>${each}</option>`)}</select></label>`}
-    <div class="field"><span>${topic}</span><${Editor} text=${text} onText=${setText} schema=${known?.schema} site=${known?.schema ? `topic:${topic}` : undefined} label="Event data" test="run-data" /></div>
+    ${topics.length > 1 && html`<label class="field"><span>Topic</span><select aria-label="Topic" value=${topic} onChange=${(event) => choose(event.target.value)}>${topics.map((each) => html`<option value=${each}>${each}</option>`)}</select></label>`}
+    <div class="field"><span>${topic}</span><${Editor} text=${text} onText=${setText} schema=${schema ?? undefined} site=${schema ? `topic:${topic}` : undefined} label="Event data" test="run-data" /></div>
     <div class="row"><button class="primary" disabled=${busy} data-test="run">Emit</button></div><${Result} result=${result} />
   </form>`;
 }

@@ -1,8 +1,9 @@
 // All about one step, beside the graph.
 
-import { get, path, useLoad, withQuery } from "../lib/api.js";
+import { get, path, withQuery } from "../lib/api.js";
+import { useLoad } from "../lib/load.js";
 import { clock, count, duration } from "../lib/format.js";
-import { standings, useRuns, version } from "../lib/live.js";
+import { standings, useRuns } from "../lib/live.js";
 import { here, Link, go, to } from "../lib/router.js";
 import { html, useRef, useStore } from "../lib/ui.js";
 import { Empty, Kind, Loaded, Outcome, SchemaTree, Tabs } from "./common.js";
@@ -64,7 +65,7 @@ function Runs({ step }) {
 
 /** `name`: of the step; `tab`: which part of it. */
 export function StepPanel({ name, tab, onClose }) {
-  const loaded = useLoad((signal) => get(path("steps", name), { signal }), [name, useStore(version)]);
+  const loaded = useLoad((signal) => get(path("steps", name), { signal }), [name]);
   const tabs = (step) => [["about", "About"], ["run", "Run"], ...(step.handler ? [["source", "Source"]] : []), ["schemas", "Schemas"], ...(step.kind === "noop" ? [] : [["runs", "Runs"]])];
   return html`<aside class="side-panel" aria-label=${`Step ${name}`} data-test="step-panel">
     <${Loaded} of=${loaded}>${(step) => html`

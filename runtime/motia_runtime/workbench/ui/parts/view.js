@@ -3,10 +3,13 @@
 import { useCallback, useEffect, useRef, useState } from "../lib/ui.js";
 
 const MARGIN = 28; // pixels around the drawing when it is fitted
-const LARGEST = 1.15; // scale of a drawing that is fitted
+const LARGEST = [1.15, 1.8]; // scale of a drawing that is fitted, in a frame below and from so many pixels on
+const WIDE = 2_000;
 const SMALLEST = 0.62; // and no smaller than can be read: then part of it is seen, around `focus`
+/** @type {[number, number]} */
 const RANGE = [0.15, 3];
 
+/** @type {(value: number, range: [number, number]) => number} */
 const clamp = (value, [least, most]) => Math.min(most, Math.max(least, value));
 
 /** Where the drawing's origin is along one side: in the middle when all of it fits, else so that `focus` is seen. */
@@ -29,7 +32,7 @@ export function useView(frame, size, focus, key) {
   const fit = useCallback(() => {
     const box = frame.current?.getBoundingClientRect();
     if (!box?.width) return;
-    const scale = clamp(Math.min((box.width - 2 * MARGIN) / size.width, (box.height - 2 * MARGIN) / size.height), [SMALLEST, LARGEST]);
+    const scale = clamp(Math.min((box.width - 2 * MARGIN) / size.width, (box.height - 2 * MARGIN) / size.height), [SMALLEST, LARGEST[Number(box.width >= WIDE)]]);
     moved.current = false;
     set({ scale, x: origin(box.width, size.width, scale, focus?.[0]), y: origin(box.height, size.height, scale, focus?.[1]) });
   }, [size.width, size.height, focus?.[0], focus?.[1]]);
