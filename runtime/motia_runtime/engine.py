@@ -74,7 +74,7 @@ class Engine:
         self.state = StateStore(log, project, types)
         self.letters = DeadLetters(log)
         engine_id = new_id()
-        self._switchboard = Switchboard(project, messenger, engine_id)
+        self.switchboard = Switchboard(project, messenger, engine_id)
         self._orphans = Orphans(log, clock, engine_id)
         self._commits = Commits(log, clock, self._orphans)
         self._sweeper = Sweeper(log, clock, self._commits, self._orphans, engine_id)
@@ -104,7 +104,7 @@ class Engine:
                 (self._elsewhere if role == "http" else self._workers).append(manual)
             if step.name not in bound:
                 continue  # a noop
-            placed = self._switchboard.place(bound[step.name])
+            placed = self.switchboard.place(bound[step.name])
             plan = self._runs.plan(placed if role == "http" else self._pools.place(placed))
             if isinstance(step, ApiStep):
                 self._calls.add(plan)
@@ -146,7 +146,7 @@ class Engine:
     async def start(self) -> None:
         """Begin to consume. Raises `LogUnavailable`, `HandlerError` of a handler in a process; then nothing is consumed."""
         try:
-            self._switchboard.start()
+            self.switchboard.start()
             await self._runs.cancels.start()
             await self._pools.start()
             await asyncio.gather(*(worker.declare() for worker in self._elsewhere))
@@ -163,7 +163,7 @@ class Engine:
         self.running = False
         self.live.stop()
         stopping = [worker.stop(grace) for worker in self._workers]
-        await asyncio.gather(self._calls.until_quiet(grace, streams), *stopping, self._switchboard.stop_waiting())
+        await asyncio.gather(self._calls.until_quiet(grace, streams), *stopping, self.switchboard.stop_waiting())
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
         await self._runs.cancels.stop()
@@ -174,7 +174,7 @@ class Engine:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._toucher
         await self._pools.close()
-        await self._switchboard.close()
+        await self.switchboard.close()
         self._runs.records.flush()
         self._executor.close()
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import signal
 
 import pytest
 
 from motia_runtime.bind import HandlerError
-from motia_runtime.remote import switchboard
 from support.waiting import until
 
 API = """
@@ -335,17 +332,6 @@ async def test_conflicts_over_two_processes_lose_no_update(make_remote, node_env
         assert len({line.split()[0] for line in log.read_text().splitlines()}) == 2
 
 
-async def test_a_handler_that_computes_is_alive(make_remote, node_environ, busy, monkeypatch):
-    files, log = busy
-    monkeypatch.setattr(switchboard, "SILENT", 2.0)
-    async with make_remote(EVENTS, files=files) as remote:
-        await remote.node(node_environ)
-        await remote.app.emit("a", {"id": "x", "block": 3_500})
-        await remote.app.settle(20)
-        assert await remote.app.events("b") == [{"of": "x"}]
-        assert len(log.read_text().splitlines()) == 1, "it has not been run anew meanwhile"
-
-
 async def test_one_that_blocks_past_its_timeout_takes_its_process_along_and_no_run(
     make_remote, node_environ, busy, caplog
 ):
@@ -364,23 +350,6 @@ async def test_one_that_blocks_past_its_timeout_takes_its_process_along_and_no_r
         await remote.app.emit("a", {"id": "after"})
         await remote.app.settle(30)
         assert {"of": "after"} in await remote.app.events("b")
-
-
-async def test_kill_in_mid_run_loses_nothing_and_doubles_nothing(make_remote, node_environ, busy, caplog):
-    caplog.set_level(logging.INFO, "motia.worker")
-    files, log = busy
-    async with make_remote(EVENTS.replace("attempts: 2", "attempts: 1"), files=files) as remote:
-        await remote.node(node_environ, count=2)
-        for n in range(20):
-            await remote.app.emit("a", {"id": str(n), "wait": 60_000})
-        await until(lambda: log.exists() and len(log.read_text().splitlines()) == 20)
-        for pid in {int(line.split()[0]) for line in log.read_text().splitlines()}:
-            os.kill(pid, signal.SIGKILL)
-        await remote.app.settle(40)
-        assert sorted(int(event["of"]) for event in await remote.app.events("b")) == list(range(20))
-        assert await remote.app.state.get("notes", "n") == 20
-        assert await remote.app.dead_letters() == []
-        assert any("its worker fell silent" in text for text in caplog.messages)
 
 
 async def test_timeout_and_leaving_are_heard_by_the_handler(make_remote, node_environ, busy):

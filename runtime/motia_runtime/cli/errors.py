@@ -53,6 +53,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 KNOWN = {
     "motia_runtime.bind": ("HandlerError",),
     "motia_runtime.cli.errors": ("Failure",),
+    "motia_runtime.conformance.kit": ("Broken",),
     "motia_runtime.dotenv": ("DotenvError",),
     "motia_runtime.handler": ("InvalidKey", "InvalidTopic", "ValidationFailed"),
     "motia_runtime.nats.binary": ("NoServer",),

@@ -48,6 +48,9 @@ COMMANDS: dict[
         "pause": "Pause an event or cron step, over all instances.",
         "resume": "End the pause of a step.",
     },
+    "Workers": {
+        "conformance": "Try whether a worker keeps the worker protocol.",
+    },
     "Shell": {
         "completion": "Print the completion script of a shell.",
     },

@@ -100,6 +100,7 @@ class Switchboard:
         self._sweeper: asyncio.TimerHandle | None = None
         self._swept = 0.0
         self._loop = asyncio.get_running_loop()
+        self.silent = SILENT
 
     def place(self, bound: BoundStep) -> BoundStep:
         """The step itself, or with its functions in workers where they belong there. Raises `HandlerError` when none can be reached."""
@@ -170,7 +171,7 @@ class Switchboard:
             except _Gone:
                 deaths += self._messenger is not None and self._messenger.connections == connections
                 if deaths >= LIVES:
-                    raise WorkerDied(f"the worker that ran {desk.step} fell silent for {SILENT:g} s") from None
+                    raise WorkerDied(f"the worker that ran {desk.step} fell silent for {self.silent:g} s") from None
                 _log.warning("%s: its worker fell silent; the run begins anew at another one", desk.step)
                 run.start_over()
                 continue
@@ -281,7 +282,7 @@ class Switchboard:
             if deadline <= now:
                 self._expire(token, 0)
         for tried in list(self._tries.values()):
-            if now - tried.heard > SILENT:
+            if now - tried.heard > self.silent:
                 tried.end(_Gone())
         self._sweeper = self._loop.call_later(PULSE, self._sweep) if self._tries else None
 
