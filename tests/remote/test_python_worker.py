@@ -229,7 +229,7 @@ async def test_a_worker_that_leaves_finishes_or_gives_back(make_remote):
     began = []
     async def handler(data, ctx):
         began.append(data)
-        await asyncio.sleep(0.3 if data == "short" or began.count(data) > 1 else 60)
+        await asyncio.sleep(2.0 if data == "short" or began.count(data) > 1 else 60)
         await ctx.emit("b", data)
     """
     async with make_remote(SPEC, work=work) as remote:
