@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,18 @@ async def nats_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator
     server = await EmbeddedServer.start(tmp_path_factory.mktemp("nats"))
     yield server
     await server.stop()
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Commands that a test runs in this process set logging up, as in a process of their own."""
+    yield
+    root = logging.getLogger()
+    for handler in root.handlers[:]:
+        if getattr(handler, "motia", False):
+            root.removeHandler(handler)
+            root.setLevel(logging.WARNING)
+            logging.getLogger("motia").setLevel(logging.NOTSET)
 
 
 OpenLog = Callable[..., Awaitable[NatsLog]]
