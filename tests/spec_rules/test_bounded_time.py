@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 Check = Callable[..., Any]
+SLOW = 4  # times as slow may a machine be as the one on which the seconds were chosen
 
 
 @contextmanager
@@ -15,7 +16,7 @@ def within(seconds: float) -> Iterator[None]:
     start = time.process_time()
     yield
     took = time.process_time() - start
-    assert took < seconds, f"took {took:.1f} s"
+    assert took < SLOW * seconds, f"took {took:.1f} s"
 
 
 def test_schemas_that_fan_out(check: Check) -> None:
