@@ -201,7 +201,8 @@ def merge(schema: Object, defs: Defs, seen: frozenset[str] = frozenset()) -> Mer
         out.mentioned |= inner.mentioned
         out.required += [name for name in inner.required if name not in out.required]
     mentions = _Mentions()
-    _mention({k: schema[k] for k in rest & {*IN_PLACE, "dependentRequired", "dependentSchemas"}}, defs, mentions)
+    judges = {*IN_PLACE, "const", "enum", "dependentRequired", "dependentSchemas"}
+    _mention({k: schema[k] for k in rest & judges}, defs, mentions)
     for name in mentions.inside & set(out.properties):
         if looks_inside(out.properties[name], defs):
             out.properties[name] = True
@@ -240,7 +241,9 @@ def _mention(part: JSON, defs: Defs, out: _Mentions, seen: frozenset[str] = froz
         return
     out.counts |= not _COUNTS.isdisjoint(found)
     for value in [found["const"]] if "const" in found else found.get("enum", ()):
-        out.counts |= isinstance(value, dict)
+        if isinstance(value, dict):
+            out.counts = True
+            out.inside |= value.keys()
     for name, described in found.get("properties", {}).items():
         out.names[name] = None
         if looks_inside(described, defs):

@@ -50,6 +50,12 @@ AWKWARD: dict[str, tuple[Any, dict[str, Any], set[str]]] = {
     "allOf, closed by unevaluated": ({"allOf": [REF_A], "type": "object", "unevaluatedProperties": False}, {"A": _object({"a": STRING})}, set()),
     "allOf in conflict": ({"allOf": [_object({"a": STRING}), _object({"a": {"minLength": 2}})]}, {}, {"allOf"}),
     "allOf with a closed member": ({"allOf": [_object({"a": STRING}, additionalProperties=False), _object({"b": INTEGER})]}, {}, {"allOf"}),
+    "a value with a name that is not described": ({"allOf": [_object({"b": STRING}), {"enum": [{"a": 1}, {"b": "x"}]}]}, {}, {"allOf"}),
+    "a value with an open object inside": (
+        _object({"a": _object({"c": STRING})}, additionalProperties=False, enum=[{"a": {"b": 1}}]),
+        {},
+        {"additionalProperties", "enum", "properties"},
+    ),
     "scalar anyOf": ({"anyOf": [{"type": "string", "minLength": 2}, {"type": "integer"}, {"type": "null"}]}, {}, set()),
     "objects anyOf": ({"anyOf": [_object({"a": STRING}, "a"), _object({"b": STRING}, "b")]}, {}, {"anyOf"}),
     "tagged": (
