@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from hypothesis import settings
 
 from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
@@ -17,6 +19,10 @@ from motia_runtime.nats.reconcile import reconcile
 from motia_spec.model import Nats, Project
 
 PREFIXES = itertools.count(1)
+
+# A run draws what the last one drew, so that who changed nothing sees nothing new. `MOTIA_EXAMPLES=2000` hunts: more, and others.
+settings.register_profile("suite", derandomize="MOTIA_EXAMPLES" not in os.environ)
+settings.load_profile("suite")
 
 
 @pytest.hookimpl(wrapper=True)
