@@ -83,8 +83,10 @@ class Follower:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.communicate(timeout=20)
-        self._reader.join(5)
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self._reader.join(40)  # `communicate` would take lines from under the reader's hands
+        self.process.wait(20)
 
 
 def test_with_an_app(node: Callable[..., None], tmp_path: Path) -> None:
