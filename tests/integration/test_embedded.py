@@ -463,6 +463,35 @@ async def test_it_dies_with_its_parent_on_kill_9(tmp_path: Path, kind: str) -> N
     await server.stop()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only there it is known whose process it is")
+async def test_a_server_that_outlives_its_app_is_ended_by_the_next(tmp_path: Path) -> None:
+    parent = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(PARENT), str(tmp_path), "kernel", stdout=asyncio.subprocess.PIPE
+    )
+    assert parent.stdout is not None
+    child = int(await asyncio.wait_for(parent.stdout.readline(), 20))
+    os.kill(child, signal.SIGSTOP)  # it hears of no signal but the last one
+    parent.kill()
+    await parent.wait()
+    assert find_running(tmp_path) is None
+    server = await EmbeddedServer.start(tmp_path)
+    assert gone(child)
+    await (await connect(server.settings, name="test")).close()
+    await server.stop()
+
+
+async def test_nobody_joins_a_server_whose_app_is_dead(tmp_path: Path, server: EmbeddedServer) -> None:
+    path = server.folder / "run.json"
+    alive = path.read_bytes()
+    dead = await asyncio.create_subprocess_exec("true")
+    await dead.wait()
+    path.write_bytes(alive.replace(f'"pid":{os.getpid()}'.encode(), f'"pid":{dead.pid}'.encode()))
+    assert path.read_bytes() != alive
+    assert find_running(tmp_path) is None
+    path.write_bytes(alive)
+    assert find_running(tmp_path) is not None
+
+
 def answers(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -3,6 +3,7 @@
 lock        held by us and by the child as long as either lives: NATS itself would let two servers share a store
 server.conf written at every start
 run.json    url, token and pid, readable by the owner only: other commands of the same project find the server by it
+server.pid  its process
 server.log  what the server has to say
 store/      JetStream's data
 """
@@ -75,9 +76,11 @@ def folder(root: Path) -> Path:
 
 
 def find_running(root: Path) -> Running | None:
-    """The server that another process started for this project, if it answers."""
+    """The server that another process started for this project, if that process lives and the server answers."""
     try:
         running = msgspec.json.decode((folder(root) / "run.json").read_bytes(), type=Running)
+        if not _alive(str(running.pid)):  # its server is about to end: it greets who connects, and answers nothing
+            return None
         with socket.create_connection(_address(running.url), timeout=1.0) as connection:
             return running if connection.recv(5) == b"INFO " else None
     except (OSError, ValueError, msgspec.DecodeError):
@@ -141,15 +144,19 @@ class EmbeddedServer:
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         if sys.platform == "win32":
             return
-        deadline = time.monotonic() + STOP
+        orphaned = time.monotonic()
         while True:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except OSError:
                 holder = os.pread(self._lock, 32, 0).decode("ascii", "replace").strip()
-                # A killed owner's server holds the lock until it has noticed, which takes milliseconds.
-                if _alive(holder) or time.monotonic() > deadline:
+                # A killed owner's server holds the lock until it has ended, which takes milliseconds, or for ever when
+                # somebody connects to it in that time.
+                waited = time.monotonic() - orphaned
+                if waited > STOP / 2 and not _alive(holder):
+                    self._kill_orphan()
+                if _alive(holder) or waited > STOP:
                     os.close(self._lock)
                     self._lock = -1
                     raise StoreBusy(
@@ -159,6 +166,15 @@ class EmbeddedServer:
                 await asyncio.sleep(POLL)
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, str(os.getpid()).encode(), 0)
+
+    def _kill_orphan(self) -> None:
+        """End the server whose owner died, where we can be sure that it is the one."""
+        with contextlib.suppress(OSError, ValueError):
+            pid = int((self.folder / "server.pid").read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes() if sys.platform == "linux" else b""
+            if os.fsencode(self.folder / "server.conf") in command.split(b"\0"):
+                LOG.warning("nats-server %d outlived its app: killing it", pid)
+                os.kill(pid, signal.SIGKILL)
 
     def _release(self) -> None:
         for fd in (self._pipe, self._lock):
@@ -236,6 +252,7 @@ class EmbeddedServer:
                 f'listen: "127.0.0.1:{self._port or -1}"',
                 f"ports_file_dir: {_quoted(self.folder)}",
                 f"authorization {{ token: {json.dumps(self.token)} }}",
+                f"pid_file: {_quoted(self.folder / 'server.pid')}",
                 f"log_file: {_quoted(self.folder / 'server.log')}",
                 "logfile_size_limit: 4MB",
                 "logfile_max_num: 2",
