@@ -83,10 +83,10 @@ class Follower:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self._reader.join(40)  # `communicate` would take lines from under the reader's hands
-        self.process.wait(20)
+        with self.process:  # `communicate` would take lines from under the reader's hands
+            assert self.process.stdin is not None
+            self.process.stdin.close()
+            self._reader.join(40)
 
 
 def test_with_an_app(node: Callable[..., None], tmp_path: Path) -> None:
