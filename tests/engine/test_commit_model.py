@@ -37,9 +37,10 @@ from motia_runtime.trace import new_trace
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
+from support.waiting import quiet
 
 EVENTS = 2
-BUSY, IDLE = 150, 4  # turns of the event loop at each moment, while there is work and while nobody does any
+BUSY, IDLE = 150, 4  # turns of the event loop at each moment, at most: while there is work, and while nobody does any
 SPEC = """
 name: model
 topics: {a: {external: in}, b: {external: out}, c: {external: out}}
@@ -153,8 +154,7 @@ class Model:
         turns = BUSY
 
         async def settle() -> None:
-            for _ in range(turns):
-                await asyncio.sleep(0)
+            await quiet(turns)
 
         clock = VirtualClock(settle=settle)
         log = MemoryLog(clock)

@@ -17,6 +17,7 @@ from motia_runtime.naming import in_subject
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
+from support.waiting import quiet
 
 SPEC = """
 name: in
@@ -89,8 +90,7 @@ async def test_it_is_taken_in_once_whatever_goes_wrong(tmp_path: Path, data: byt
         turns = 80
 
         async def settle() -> None:
-            for _ in range(turns):
-                await asyncio.sleep(0)
+            await quiet(turns)
 
         clock = VirtualClock(settle=settle)
         log = MemoryLog(clock)

@@ -20,6 +20,7 @@ from motia_runtime.publish import publish
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import FaultyLog
+from support.waiting import quiet
 
 SPEC = """
 name: order
@@ -126,8 +127,7 @@ async def test_another_engine_goes_on_where_the_leading_one_ends(tmp_path: Path,
     bound, types = bind(project), load_types(project, generate)
 
     async def settle() -> None:
-        for _ in range(60):
-            await asyncio.sleep(0)
+        await quiet(60)
 
     clock = VirtualClock(settle=settle)
     log = MemoryLog(clock)

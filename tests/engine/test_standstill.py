@@ -20,6 +20,7 @@ from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import FaultyLog
 from support.process import write_project
+from support.waiting import quiet
 
 SPEC = """
 name: still
@@ -48,8 +49,7 @@ async def test_what_waited_through_it_is_not_run_again(tmp_path: Path) -> None:
     bound, types = bind(project), load_types(project, generate)
 
     async def settle() -> None:
-        for _ in range(60):
-            await asyncio.sleep(0)
+        await quiet(60)
 
     clock = VirtualClock(settle=settle)
     log = MemoryLog(clock)

@@ -29,6 +29,7 @@ from motia_runtime.tasks import Task, TaskEnded, Tasks
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
+from support.waiting import quiet
 
 pytestmark = pytest.mark.long  # minutes: every call, six faults, two silences
 
@@ -102,8 +103,7 @@ class Model:
 
 
 async def _settle() -> None:
-    for _ in range(40):
-        await asyncio.sleep(0)
+    await quiet(40)
 
 
 async def _answer(engine: Engine, clock: VirtualClock, who: str, told: list[Task]) -> None:
@@ -165,7 +165,7 @@ async def _attack(model: Model, *, stop: bool = False, kinds: tuple[str, ...] = 
 
 
 @pytest.fixture(autouse=True)
-def quiet(caplog: pytest.LogCaptureFixture) -> None:
+def unheard(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("CRITICAL")
 
 

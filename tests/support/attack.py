@@ -20,6 +20,7 @@ from motia_runtime.publish import publish
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import FaultyLog
+from support.waiting import quiet
 
 BUSY, IDLE = 100, 4  # turns of the event loop at each moment, while there is work and while nobody does any
 
@@ -55,8 +56,7 @@ class Attack:
         turns = BUSY
 
         async def settle() -> None:
-            for _ in range(turns):
-                await asyncio.sleep(0)
+            await quiet(turns)
 
         clock = VirtualClock(settle=settle)
         log = MemoryLog(clock)

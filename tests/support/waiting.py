@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 
 FIRST, SHARE, LONGEST = (
     0.01,
@@ -27,3 +27,14 @@ async def until(check: Callable[[], object], what: str = "it did not happen", se
     while not check():
         assert time.monotonic() < deadline, f"{what} within {seconds:g} s"
         await asyncio.sleep(FIRST)
+
+
+async def quiet(most: int) -> None:
+    """Give the loop up to `most` turns, fewer when nobody has had anything to do for three in a row: nobody will, until a clock goes on."""
+    waiting: Sized = asyncio.get_running_loop()._ready  # type: ignore[attr-defined]
+    idle = 0
+    for _ in range(most):
+        await asyncio.sleep(0)
+        idle = 0 if waiting else idle + 1
+        if idle == 3:
+            break
