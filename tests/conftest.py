@@ -8,6 +8,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
+import nats
 import pytest
 import pytest_asyncio
 from hypothesis import settings
@@ -58,8 +59,9 @@ OpenLog = Callable[..., Awaitable[NatsLog]]
 
 @pytest_asyncio.fixture
 async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
-    """`await nats_log(fast=True, nats=Nats(...))`: a log with streams of its own; its connection is closed after the test."""
+    """`await nats_log(fast=True, nats=Nats(...))`: a log with streams of its own; connection and streams are gone after the test."""
     links = []
+    prefixes = set()
 
     async def open_log(
         *, fast: bool = True, nats: Nats | None = None, project: Project | None = None, ack_wait: float = ACK_WAIT
@@ -69,8 +71,23 @@ async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
         if project is None:
             project = Project(root=Path("/"), files=(), name="test", nats=nats or Nats(prefix=f"t{next(PREFIXES)}"))
         await reconcile(link, project, store=None, keep=())
+        prefixes.add(project.nats.prefix or project.name)
         return NatsLog(link, project.nats, ack_wait=ack_wait)
 
     yield open_log
+    for prefix in prefixes:
+        await remove_streams(nats_server, prefix)
     for link in links:
         await link.close()
+
+
+async def remove_streams(server: EmbeddedServer, prefix: str) -> None:
+    """A server that keeps the streams of a thousand tests is busy with nothing else."""
+    client = await nats.connect(server.url, token=server.token)
+    try:
+        js = client.jetstream()
+        for stream in await js.streams_info():
+            if stream.config.name.removeprefix("KV_").startswith(f"{prefix}_"):
+                await js.delete_stream(stream.config.name)
+    finally:
+        await client.close()
