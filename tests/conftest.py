@@ -87,7 +87,8 @@ async def remove_streams(server: EmbeddedServer, prefix: str) -> None:
     try:
         js = client.jetstream()
         for stream in await js.streams_info():
-            if stream.config.name.removeprefix("KV_").startswith(f"{prefix}_"):
-                await js.delete_stream(stream.config.name)
+            name = stream.config.name or ""
+            if name.removeprefix("KV_").startswith(f"{prefix}_"):
+                await js.delete_stream(name)
     finally:
         await client.close()
