@@ -329,6 +329,7 @@ class _Part:
             trace_id=asked.trace.trace_id,
             span_id=new_span_id(),
             parent_id=asked.trace.parent_id,
+            tracestate=asked.trace.tracestate,
             step=run.step,
             trigger=Trigger(type="event", topic=asked.topic, event_id=asked.event_id),
             attempt=asked.attempt,

@@ -30,7 +30,7 @@ from motia_runtime.naming import (
 from motia_runtime.ports import Consumer, Delivery, Record
 from motia_runtime.runs import Runs
 from motia_runtime.state import is_deleted
-from motia_runtime.trace import format_context, new_trace, parse
+from motia_runtime.trace import headers_in, new_trace, read
 from motia_runtime.worker import Worker
 from motia_spec.model import EventStep
 
@@ -137,12 +137,11 @@ class ChangeWorker(Worker):
         if found is None or (delivery.delivered > 1 and await self._handed_over(once, record)):
             delivery.ack()
             return
-        trace = parse(record.headers.get("traceparent")) or new_trace()
         headers = {
             "Motia-Event": f"{self._part}-{record.seq}",
             "Motia-Topic": self._source(record),
             "Motia-First": repr(record.time),
-            "traceparent": format_context(trace),
+            **headers_in(read(record.headers) or new_trace()),
             ID: once,
         }
         if clock.steady() - began > LEASE:

@@ -29,6 +29,7 @@ from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, Write, encode_plan, 
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED
+from motia_runtime.trace import headers_of
 from motia_runtime.turns import Turns
 
 LEASE = 30.0  # seconds that a claim of our own holds; an input is lost after as long without touch (`ports.Log.in_touch_since`)
@@ -305,7 +306,9 @@ class Commits:
 
     async def _write(self, planned: Planned) -> None:
         writes = planned.writes
-        trace = {"traceparent": planned.trace} if planned.trace else None  # of the runs that the change sets off
+        trace = (
+            headers_of(planned.trace, planned.tracestate) if planned.trace else None
+        )  # of the runs that the change sets off
         deletes = DELETED if trace is None else {**DELETED, **trace}
         if len(writes) == 1:
             one = writes[0]
@@ -351,7 +354,7 @@ class Commits:
                     expect = record.seq  # renewed, or taken over by another engine
 
     async def _emit(self, planned: Planned, numbers: Sequence[int], cancels: Sequence[str]) -> None:
-        append, headers = self._log.append, {"traceparent": planned.trace}
+        append, headers = self._log.append, headers_of(planned.trace, planned.tracestate)
         if len(planned.emits) == len(numbers) == 1 and not cancels:  # as below, for what most runs emit
             emit = planned.emits[0]
             if emit.at is None and emit.slot is None and not emit.headers:

@@ -23,7 +23,7 @@ from motia_runtime.plans import Emitted
 from motia_runtime.ports import Conflict, Log, Record
 from motia_runtime.records import ErrorInfo
 from motia_runtime.seen import REMEMBERED, SKEW, is_there
-from motia_runtime.trace import format_parent
+from motia_runtime.trace import format_parent, headers_of
 
 STORY = "Motia-Dead"
 HISTORY = "Motia-History"  # header of what is redriven: JSON of its rounds, the oldest first
@@ -54,6 +54,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     error: ErrorInfo
     trace_id: str
     span_id: str  # of the last attempt; a redriven run hangs below it
+    tracestate: str = ""
     redrives: int = 0  # how often it has been redriven before
     flushed: int = 0  # early commits (`ctx.flush`) that its attempts have made
     history: list[Round] = []  # of earlier letters of this event, the oldest first; `ROUNDS` at most
@@ -190,7 +191,7 @@ class DeadLetters:
         error = ErrorInfo(story.error.type, story.error.message[:ROUND_LENGTH])
         history = [*story.history, Round(story.attempts, story.failed_at, error)][-ROUNDS:]
         headers = {
-            "traceparent": format_parent(story.trace_id, story.span_id),
+            **headers_of(format_parent(story.trace_id, story.span_id), story.tracestate),
             HISTORY: json.dumps(msgspec.to_builtins(history), ensure_ascii=True, separators=(",", ":")),
         }
         if not story.step:  # it never was an event of the app

@@ -24,7 +24,7 @@ from motia_runtime.ports import Clock, Conflict, Log, TooLarge
 from motia_runtime.redaction import Redaction
 from motia_runtime.state import StateStore, Value, subject_of
 from motia_runtime.streams import StreamStore
-from motia_runtime.trace import format_parent
+from motia_runtime.trace import format_parent, headers_of
 
 EFFECTS_PER_RUN = 1_000  # what one atomic batch of JetStream holds
 HEADROOM = 32 * 1024  # bytes below the broker's limit, so that an event still fits with a dead letter's story
@@ -82,6 +82,7 @@ class Unit(msgspec.Struct, eq=False):
     _claim: Claim
     trace_id: str
     span_id: str
+    tracestate: str
     _writes: dict[tuple[str, str], Write] = {}
     _reads: dict[tuple[str, str], Value] = {}
     _emits: list[Emission] = []
@@ -257,7 +258,7 @@ class Unit(msgspec.Struct, eq=False):
         """A single effect of a run that no input repeats is atomic by nature, and writes over nothing. False: it would."""
         services = self._services
         once = f"{self._claim.run_id}:{self._claim.flushing}"
-        trace = {"traceparent": format_parent(self.trace_id, self.span_id)}
+        trace = headers_of(format_parent(self.trace_id, self.span_id), self.tracestate)
         for emit in self._emits:
             self._settle(emit)
             slot = None if emit.at is None else own_slot(emit.subject, once)
@@ -281,7 +282,7 @@ class Unit(msgspec.Struct, eq=False):
         commits = self._services.commits
         claim = self._claim
         marks = self._marks if part or claim.mark is None else [*self._marks, claim.mark()]
-        effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], marks)
+        effects = Planned("", format_parent(self.trace_id, self.span_id), [], [], marks, tracestate=self.tracestate)
         blind: list[int] = []
         for at, write in self._writes.items():
             subject = write.subject

@@ -30,7 +30,7 @@ from motia_runtime.ports import Conflict, Consumer, Delivery, LogUnavailable, Re
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs, retry_delay, skipped_by
 from motia_runtime.suspects import Suspects
-from motia_runtime.trace import REPLAY_OF, format_context, format_parent, new_trace, parse
+from motia_runtime.trace import REPLAY_OF, format_parent, headers_in, new_trace, read
 from motia_runtime.worker import Worker
 from motia_spec.model import EventStep
 
@@ -289,7 +289,7 @@ class EventWorker(Worker):
             "Motia-First": repr(asked.first_seen),
             "Motia-Why": why,
             "Motia-Flushed": str(flushed),
-            "traceparent": format_context(asked.trace),
+            **headers_in(asked.trace),
         }
         if asked.trace.replay_of:
             headers[REPLAY_OF] = asked.trace.replay_of
@@ -351,6 +351,7 @@ class EventWorker(Worker):
             error=error,
             trace_id=asked.trace.trace_id,
             span_id=attempt.span_id,
+            tracestate=attempt.tracestate,
             redrives=asked.redrives,
             flushed=attempt.claim.flushed,
             history=rounds_of(asked.history),
@@ -360,7 +361,7 @@ class EventWorker(Worker):
 def read_input(record: Record, topics: dict[str, str]) -> Input:
     """`topics` by subject. `Motia-` headers count on retry records only, which nobody but an engine writes."""
     headers = record.headers
-    trace = parse(headers.get("traceparent")) or new_trace()
+    trace = read(headers) or new_trace()
     if REPLAY_OF in headers:
         trace = msgspec.structs.replace(trace, replay_of=headers[REPLAY_OF])
     topic = topics.get(record.subject)

@@ -18,7 +18,7 @@ from motia_runtime.ports import Delivery, TooLarge
 from motia_runtime.records import ErrorInfo
 from motia_runtime.runlog import in_words
 from motia_runtime.runs import Runs
-from motia_runtime.trace import format_context, format_parent, new_span_id, new_trace, parse
+from motia_runtime.trace import format_parent, headers_in, new_span_id, new_trace, read
 from motia_runtime.worker import Worker
 from motia_spec.model import Project
 
@@ -51,8 +51,7 @@ class IngressWorker(Worker):
         if problem is not None:
             await self._bury(delivery, topic, problem)
         elif not await self._taken_before(delivery, topic):
-            trace = parse(record.headers.get("traceparent")) or new_trace()
-            headers = {"traceparent": format_context(trace)}
+            headers = headers_in(read(record.headers) or new_trace())
             await self.runs.services.log.append(
                 event_subject(topic), record.data, headers=headers, id=f"in:{record.seq}"
             )
@@ -78,7 +77,7 @@ class IngressWorker(Worker):
 
     async def _bury(self, delivery: Delivery, topic: str, problem: Exception) -> None:
         services, record = self.runs.services, delivery.record
-        trace = parse(record.headers.get("traceparent")) or new_trace()
+        trace = read(record.headers) or new_trace()
         history = rounds_of(record.headers.get(HISTORY, ""))
         story = Story(
             step="",
@@ -89,6 +88,7 @@ class IngressWorker(Worker):
             error=ErrorInfo(type(problem).__name__, in_words(problem)),
             trace_id=trace.trace_id,
             span_id=new_span_id(),
+            tracestate=trace.tracestate,
             redrives=len(history),
             history=history,
         )

@@ -51,6 +51,7 @@ class Planned(msgspec.Struct, array_like=True, omit_defaults=True):
     marks: list[Mark] = []
     cancels: list[str] = []  # slots of emits with a key that shall wait no longer
     at: str = ""  # subject of the plan with this id, which this input shares with others (`batch`); nothing else is in this one then
+    tracestate: str = ""  # of what it emits
 
 
 encode_plan = msgspec.msgpack.Encoder().encode

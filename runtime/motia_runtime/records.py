@@ -79,6 +79,7 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     span_id: str
     parent_id: str = ""  # span of the run that emitted the event, or of the HTTP caller
     replay_of: str = ""  # the trace from which its event was replayed
+    tracestate: str = ""  # that came with the request or the event
     step: str
     trigger: Trigger
     attempt: int = 1

@@ -26,6 +26,7 @@ class TraceContext(msgspec.Struct, frozen=True):
     trace_id: str  # 32 hex digits
     parent_id: str = ""  # 16 hex digits of the caller's span; empty for a root
     replay_of: str = ""  # the trace whose event this one repeats
+    tracestate: str = ""  # what other tracing systems have to say of this trace, as it came
 
 
 class Streamed:

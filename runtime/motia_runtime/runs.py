@@ -56,6 +56,7 @@ class Attempt(msgspec.Struct, eq=False):
     trace_id: str
     parent_id: str
     replay_of: str
+    tracestate: str
     _asked: Trigger | Asked
     _input: bytes | Kept | None  # of an event; None: there is none, or the request has it
     _claim: Claim | None
@@ -124,7 +125,7 @@ class Attempt(msgspec.Struct, eq=False):
     def _new_unit(self, kind: type[Unit]) -> Unit:
         claim, services = self.claim, self._services
         claim.flushing = 0
-        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id)
+        return kind(services, self.plan.emits, claim, self.trace_id, self.span_id, self.tracestate)
 
     @property
     def has_effects(self) -> bool:
@@ -187,6 +188,8 @@ class Attempt(msgspec.Struct, eq=False):
             }
         if self.events or self.streamed is not None:
             more |= {"events": self.events, "streamed": self.streamed}
+        if self.tracestate:
+            more["tracestate"] = self.tracestate
         if self.status is not None:
             more["status"] = self.status
         return RunRecord(
@@ -250,6 +253,7 @@ class Runs:
             trace.trace_id,
             trace.parent_id,
             trace.replay_of,
+            trace.tracestate,
             of,
             held,
             claim,

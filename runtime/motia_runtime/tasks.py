@@ -31,7 +31,7 @@ from motia_runtime.redaction import Redaction
 from motia_runtime.runlog import in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.templates import NothingThere, filled
-from motia_runtime.trace import format_context, format_parent, new_span_id, new_trace, parse
+from motia_runtime.trace import format_context, format_parent, headers_of, new_span_id, new_trace, parse
 from motia_runtime.types import Types
 from motia_spec.model import NoopStep, Project
 
@@ -67,13 +67,14 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     history: str = ""  # of a redriven event (`deadletters`)
     data: msgspec.Raw = NOTHING  # JSON of the event; nothing: it was large and the task has ended
     trace: str  # traceparent of the event
+    tracestate: str = ""
     opened: float  # seconds since the epoch
     due: float | None = None  # when it expires
     ended: Ending | None = None
 
     @property
     def context(self) -> TraceContext:
-        return parse(self.trace) or new_trace()
+        return parse(self.trace, self.tracestate) or new_trace()
 
     def plain(self) -> dict[str, Any]:
         """As JSON, for people and their programs."""
@@ -174,6 +175,7 @@ class Tasks:
             history=asked.history,
             data=msgspec.Raw(data),
             trace=format_context(asked.trace),
+            tracestate=asked.trace.tracestate,
             opened=now,
             due=None if timeout is None else now + timeout,
         )
@@ -190,7 +192,7 @@ class Tasks:
                 "Motia-Topic": task.topic,
                 "Motia-Redrives": str(task.redrives),
                 "Motia-Why": DUE,
-                "traceparent": task.trace,
+                **headers_of(task.trace, task.tracestate),
             }
             slot = _slot(task)
             await self._log.append(retry_subject(task.step), b"", headers=headers, at=task.due, slot=slot)
@@ -271,6 +273,7 @@ class Tasks:
             error=error,
             trace_id=task.context.trace_id,
             span_id=span_id,
+            tracestate=task.tracestate,
             redrives=task.redrives,
             history=rounds_of(task.history),
         )
@@ -292,7 +295,9 @@ class Tasks:
         until = self._clock.time() - (self._clock.steady() - since) + LEASE
         mark = Mark(subject, _encode(closed), seq, self._kept, subject, until)
         parent = format_parent(task.context.trace_id, span_id)
-        if not await self._commits.commit(claim, "", Planned("", parent, [], list(emits), [mark]), ()):
+        if not await self._commits.commit(
+            claim, "", Planned("", parent, [], list(emits), [mark], tracestate=task.tracestate), ()
+        ):
             closed = await self.get(task.step, task.id) or task
         if task.due is not None and ending.outcome == "completed":
             with contextlib.suppress(LogUnavailable):  # a timer that comes nevertheless finds the task ended
@@ -324,6 +329,7 @@ class _Ended(msgspec.Struct, frozen=True):
             trace_id=context.trace_id,
             span_id=self.span_id,
             parent_id=context.parent_id,
+            tracestate=context.tracestate,
             step=task.step,
             trigger=Trigger(type="manual", topic=task.topic, event_id=task.event_id),
             started=epoch + self.began,

@@ -39,13 +39,13 @@ async def test_who_asks_by_http_or_nats_is_the_parent_and_who_reads_events_finds
             reader = await client.jetstream().subscribe("traced.ev.passed", ordered_consumer=True)
             for number, send in enumerate((_by_http, _by_nats), start=1):
                 trace = f"{number:032x}"
-                await send(app, client, {"traceparent": f"00-{trace}-{SPAN}-01", "tracestate": "vendor=1"})
+                await send(app, client, {"traceparent": f"00-{trace}-{SPAN}-01", "tracestate": f"vendor={number}"})
                 event = await reader.next_msg(timeout=20)
                 run = await _only_run(folder, env, trace)
                 assert run["parent_id"] == SPAN
                 assert event.headers is not None
                 assert event.headers["traceparent"] == f"00-{trace}-{run['span_id']}-01"
-                assert "tracestate" not in event.headers
+                assert event.headers["tracestate"] == run["tracestate"] == f"vendor={number}"
             await client.close()
     finally:
         await server.stop()

@@ -53,6 +53,7 @@ API_FILES = {
         export const config = { type: "api", name: "Make" }
         export const handler: Handlers["Make"] = async (req, { emit, state, streams, logger, traceId, flows, ...ctx }) => {
           const { id, size } = req.body
+          logger.info("calls", { traceparent: ctx.traceparent, tracestate: ctx.tracestate })
           if (id === "unfit") return { status: 201, body: { id: 1 } as any }
           await state.set("things", "gone", 1)
           const saw = [req.pathParams, req.queryParams, size, req.rawBody.length, req.headers["x-y"], traceId.length, flows, ctx.step, ctx.attempt]
@@ -86,7 +87,8 @@ async def test_api_steps_in_the_originals_form(make_remote, node_environ):
     async with make_remote(API, files=API_FILES) as remote:
         await remote.node(node_environ)
         app, headers = remote.app, {"x-y": "z"}
-        made = await app.request("POST", "/things/box?n=7", json={"id": "i"}, headers=headers)
+        traced = headers | {"traceparent": f"00-{7:032x}-{7:016x}-01", "tracestate": "x=1"}
+        made = await app.request("POST", "/things/box?n=7", json={"id": "i"}, headers=traced)
         assert (made.status, made.json()) == (201, {"id": "i", "size": 3})
         assert [made.headers[name] for name in ("x-made", "x-around", "x-outer")] == ["yes", "1", "3"]
         assert await app.state.get("things", "i") == [
@@ -97,7 +99,11 @@ async def test_api_steps_in_the_originals_form(make_remote, node_environ):
         assert await app.state.get("things", "gone") is None
         assert await app.events("made") == [{"id": "i"}]
         (run,) = await app.runs(made.headers["x-trace-id"])
-        assert [(line.level, line.message, line.fields) for line in run.logs] == [("info", "answered", {"status": 201})]
+        calls = {"traceparent": f"00-{run.trace_id}-{run.span_id}-01", "tracestate": "x=1"}
+        assert [(line.level, line.message, line.fields) for line in run.logs] == [
+            ("info", "calls", calls),
+            ("info", "answered", {"status": 201}),
+        ]
         assert (await app.request("POST", "/things/box", json={"id": "early"})).status == 500, (
             "the outer one sees a str"
         )

@@ -56,7 +56,7 @@ AROUND = """
     async def twice(request, ctx, next):
         answer = await next(request)
         ctx.logger.info("answered", status=answer.status)
-        answer.headers = {"x-around": "1"}
+        answer.headers = {"x-around": "1", "x-parent": ctx.traceparent, "x-state": ctx.tracestate}
         return answer
 """
 PLAIN = """
@@ -70,7 +70,11 @@ async def test_api_steps_answer_as_they_do_in_the_app(make_remote):
         await remote.worker()
         app = remote.app
         headers = {"x-y": "z"}
-        made = await app.request("POST", "/things/box?n=7", json={"id": "i"}, headers=headers)
+        traced = headers | {"traceparent": f"00-{7:032x}-{7:016x}-01", "tracestate": "x=1"}
+        made = await app.request("POST", "/things/box?n=7", json={"id": "i"}, headers=traced)
+        [run, *_] = await app.runs(f"{7:032x}")
+        assert made.headers["x-parent"] == f"00-{run.trace_id}-{run.span_id}-01"
+        assert made.headers["x-state"] == "x=1"
         assert (made.status, made.json(), made.headers["x-around"]) == (201, {"id": "i", "size": 3}, "1")
         assert await app.state.get("things", "i") == [{"kind": "box"}, {"n": 7}, 3, 10, "z"]
         assert await app.events("made") == [{"id": "i"}]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NotRequired, Protocol, TypedDict
 
 from motia_runtime.handler import Trigger
 from motia_runtime.runlog import RunLogger
+from motia_runtime.trace import format_parent
 
 if TYPE_CHECKING:
     from motia_runtime.effects import Unit
@@ -69,6 +70,10 @@ class Running(Protocol):
     @property
     def trace_id(self) -> str: ...
     @property
+    def span_id(self) -> str: ...
+    @property
+    def tracestate(self) -> str: ...
+    @property
     def number(self) -> int: ...
     @property
     def trigger(self) -> Trigger: ...
@@ -94,6 +99,16 @@ class BaseContext:
     def trace_id(self) -> str:
         """32 hex digits, the same for all runs that descend from one trigger."""
         return self._run.trace_id
+
+    @property
+    def traceparent(self) -> str:
+        """The header of that name (W3C Trace Context) for calls to other services: what they record hangs below this run."""
+        return format_parent(self._run.trace_id, self._run.span_id)
+
+    @property
+    def tracestate(self) -> str:
+        """The header that goes with `traceparent`, as the request or the event brought it. Empty: send none."""
+        return self._run.tracestate
 
     @property
     def step(self) -> str:

@@ -23,7 +23,7 @@ from motia_runtime.plans import Emitted, Planned, Write
 from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
 from motia_runtime.runs import Attempt, Runs, conflict_pause
 from motia_runtime.state import is_deleted
-from motia_runtime.trace import format_context, format_parent
+from motia_runtime.trace import format_parent, headers_in
 from motia_spec.model import EventStep, Join
 
 DEADLINE = "join:"  # stands for a topic: the time of a set is over
@@ -130,7 +130,7 @@ class AllOfKey(Control):
                     own = await self._take(attempt, key, new, f"j-{name}", revision, over)
                 else:
                     write = Write(self._subject(key), _encode(new), revision, over, self._ttl)
-                    own = await self._commits.commit(attempt.claim, "", Planned("", _trace(attempt), [write]), ())
+                    own = await self._commits.commit(attempt.claim, "", _planned(attempt, write), ())
                 break
             except Conflict:
                 conflicts += 1
@@ -161,7 +161,7 @@ class AllOfKey(Control):
             headers["Motia-Why"] = why
         event = Emitted(retry_subject(self._step), _encode_json(parts), None, headers)
         write = Write(self._subject(key), None, revision, over, KEPT)
-        return await self._commits.commit(attempt.claim, "", Planned("", _trace(attempt), [write], [event]), ())
+        return await self._commits.commit(attempt.claim, "", _planned(attempt, write, event), ())
 
     async def _read(self, key: str) -> tuple[_Set | None, int, str | None]:
         """The set of a key, with revision and id of its record."""
@@ -181,7 +181,7 @@ class AllOfKey(Control):
             "Motia-Event": f"d-{first}",
             "Motia-Topic": DEADLINE,
             "Motia-First": repr(now),
-            "traceparent": format_context(arrival.asked.trace),
+            **headers_in(arrival.asked.trace),
         }
         data = _encode_json(_Deadline(key, first))
         at = now + self._join.timeout
@@ -217,5 +217,6 @@ def _name(arrival: Arrival) -> str:
     return f"{asked.event_id}+{asked.redrives}" if asked.redrives else asked.event_id
 
 
-def _trace(attempt: Attempt) -> str:
-    return format_parent(attempt.trace_id, attempt.span_id)
+def _planned(attempt: Attempt, write: Write, *emits: Emitted) -> Planned:
+    trace = format_parent(attempt.trace_id, attempt.span_id)
+    return Planned("", trace, [write], list(emits), tracestate=attempt.tracestate)

@@ -106,7 +106,9 @@ class StepEndpoint:
         try:
             noted = exchange.noted
             parent = noted.get(b"traceparent")
-            context = (None if parent is None else trace.parse(text_of(parent))) or trace.new_trace()
+            context = (
+                None if parent is None else trace.parse(text_of(parent), text_of(noted.get(b"tracestate", b"")))
+            ) or trace.new_trace()
             raw = b""
             body: Any = None
             lines = b""

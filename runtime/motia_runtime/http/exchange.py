@@ -11,7 +11,15 @@ from motia_runtime.runner import Answer
 
 # headers that a step's endpoint reads itself; the others are for handlers
 NOTED = frozenset(
-    {b"traceparent", b"content-length", b"transfer-encoding", b"content-type", b"content-encoding", b"origin"}
+    {
+        b"traceparent",
+        b"tracestate",
+        b"content-length",
+        b"transfer-encoding",
+        b"content-type",
+        b"content-encoding",
+        b"origin",
+    }
 )
 
 

@@ -104,7 +104,16 @@ class Process:
         self._number += 1
         self._begun = False
         self._output.trace_id = attempt.trace_id
-        run = Run(self._number, pack(args), attempt.run_id, attempt.trace_id, attempt.number, attempt.trigger)
+        run = Run(
+            self._number,
+            pack(args),
+            attempt.run_id,
+            attempt.trace_id,
+            attempt.number,
+            attempt.trigger,
+            attempt.span_id,
+            attempt.tracestate,
+        )
         result = self._result = asyncio.get_running_loop().create_future()
         requests = self._requests = Requests(ctx, self._send)
         try:

@@ -44,12 +44,17 @@ class Codecs:
 class RemoteAttempt:
     """`context.Running`, over here."""
 
-    __slots__ = ("logger", "number", "run_id", "secrets", "step", "trace_id", "trigger", "unit")
+    __slots__ = (
+        *("logger", "number", "run_id", "secrets", "span_id"),
+        *("step", "trace_id", "tracestate", "trigger", "unit"),
+    )
 
     def __init__(self, step: str, run: Run, line: Line, codecs: Codecs, secrets: Secrets) -> None:
         self.step = step
         self.run_id = run.run_id
         self.trace_id = run.trace_id
+        self.span_id = run.span_id
+        self.tracestate = run.tracestate
         self.number = run.attempt
         self.trigger: Trigger = run.trigger
         self.secrets = secrets

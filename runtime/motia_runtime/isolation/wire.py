@@ -36,6 +36,8 @@ class Run(msgspec.Struct, tag="run", array_like=True):
     trace_id: str
     attempt: int
     trigger: Trigger
+    span_id: str
+    tracestate: str
 
 
 class Refusal(msgspec.Struct, array_like=True):

@@ -13,6 +13,8 @@ export function contextOf(run, line, signal) {
       await line.ask("flush");
     },
     traceId: run.traceparent.split("-")[1],
+    traceparent: run.traceparent,
+    tracestate: run.tracestate ?? "",
     step: run.step,
     flows: config.flows,
     attempt: run.attempt,

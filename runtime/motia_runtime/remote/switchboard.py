@@ -215,6 +215,7 @@ class Switchboard:
             function=desk.function,  # type: ignore[arg-type]  # one of two
             attempt=run.number,
             traceparent=format_parent(run.trace_id, run.span_id),
+            tracestate=run.tracestate,
             deadline=time.time() + timeout,
             timeout=timeout,
             heartbeat=HEARTBEAT,

@@ -71,7 +71,8 @@ class Run(Message, tag="run", kw_only=True):
     step: str
     function: Literal["handler", "condition"]
     attempt: int
-    traceparent: str
+    traceparent: str  # of the run itself: ctx.traceparent
+    tracestate: str = ""
     deadline: float  # seconds since the epoch, by the engine's clock
     timeout: float  # seconds that it may take from now on
     heartbeat: float

@@ -102,7 +102,16 @@ class Handlers:
             method=started.method,
             path=started.path,
         )
-        told = shapes.Run(number, b"", run.run, "" if trace is None else trace.trace_id, run.attempt, trigger)
+        told = shapes.Run(
+            number,
+            b"",
+            run.run,
+            "" if trace is None else trace.trace_id,
+            run.attempt,
+            trigger,
+            "" if trace is None else trace.parent_id,
+            run.tracestate,
+        )
         # it has all that contexts ask of `Running`, which tests/engine/test_isolation.py checks
         attempt = cast(Any, RemoteAttempt(run.step, told, line, self._codecs[run.step], self._secrets))
         value = self._reads[run.step](trigger.topic or "", run.input)

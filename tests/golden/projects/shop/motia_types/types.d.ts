@@ -118,6 +118,10 @@ declare module "motia" {
     streams: TStreams;
     logger: Logger;
     traceId: string;
+    /** The header of that name (W3C Trace Context) for calls to other services: what they record hangs below this run. */
+    traceparent: string;
+    /** The header that goes with it, as the request or the event brought it; without characters: do not send it. */
+    tracestate: string;
     step: string;
     flows: string[];
     attempt: number;
