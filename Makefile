@@ -1,4 +1,4 @@
-# Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer, nothing else.
+# Two commands matter: `make dev` runs the example app, `make test` passes the tests. They need Python 3.11 or newer; what is written in TypeScript is left out, aloud, where there is no Node 20.
 .DEFAULT_GOAL := help
 .PHONY: help dev test check fix bench chaos attacks soak docs lock clean
 .DELETE_ON_ERROR:

@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 
+from support.nodejs import have_node, needs_node
 from support.process import AppProcess, motia, running_app
 
 ROOT = Path(__file__).parent.parent.parent
@@ -42,10 +44,16 @@ def lines(done: Any) -> Any:
     return json.loads(done.stdout)
 
 
-def test_the_shop(tmp_path: Path) -> None:
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "motia.yaml", tmp_path)
     shutil.copytree(ROOT / "steps", tmp_path / "steps", ignore=shutil.ignore_patterns("__pycache__"))
-    with running_app(tmp_path, "dev") as app:
+    return tmp_path
+
+
+def test_the_shop(shop: Path) -> None:
+    needs_node()  # cards are charged in TypeScript
+    with running_app(shop, "dev") as app:
         assert httpx.get(app.url + "/hello?name=you").json() == {"message": "Hello, you!"}
 
         flaky = order(app, card="tok_flaky")
@@ -58,24 +66,40 @@ def test_the_shop(tmp_path: Path) -> None:
         app.wait_for("your order was rejected")
 
         approval = json.dumps({"orderId": large, "approved": True})
-        motia(tmp_path, "emit", "order.cleared", approval)
+        motia(shop, "emit", "order.cleared", approval)
         until(in_status(app, large, "paid"))
 
-        traces = lines(motia(tmp_path, "trace", "ls", "--json", "--step", "ChargeCard"))
+        traces = lines(motia(shop, "trace", "ls", "--json", "--step", "ChargeCard"))
         (retried,) = [t for t in traces if t["runs"] == 6]
-        shown = motia(tmp_path, "trace", "show", retried["trace_id"][:8]).stdout
+        shown = motia(shop, "trace", "show", retried["trace_id"][:8]).stdout
         assert shown.count("BankUnavailable") == 2
         assert "attempt 3" in shown
+        assert [s for s in ("CreateOrder", "ScreenOrder", "ChargeCard", "NotifyCustomer") if s not in shown] == []
 
-        motia(tmp_path, "emit", "order.cleared", '{"orderId": "no-such-order", "approved": true}')
-        (letter,) = until(lambda: lines(motia(tmp_path, "dlq", "ls", "--json")))
+        motia(shop, "emit", "order.cleared", '{"orderId": "no-such-order", "approved": true}')
+        (letter,) = until(lambda: lines(motia(shop, "dlq", "ls", "--json")))
         assert letter["error"]["message"] == "there is no order no-such-order"
 
-        day = lines(motia(tmp_path, "state", "get", "orders", flaky))["paidOn"]
-        motia(tmp_path, "emit", "report.requested", json.dumps({"day": day}))
-        report = until(lambda: lines(motia(tmp_path, "state", "get", "reports", day, "--json")))
+        day = lines(motia(shop, "state", "get", "orders", flaky))["paidOn"]
+        motia(shop, "emit", "report.requested", json.dumps({"day": day}))
+        report = until(lambda: lines(motia(shop, "state", "get", "reports", day, "--json")))
         assert report == {"day": day, "orders": 2, "total": 1275.0}
 
         assert {o["id"] for o in httpx.get(app.url + "/orders?status=paid").json()} == {flaky, large}
         assert httpx.get(app.url + "/orders?status=lost").status_code == 400
         assert httpx.get(app.url + "/orders/nope").status_code == 404
+
+
+def test_the_shop_on_a_machine_without_node(shop: Path) -> None:
+    with running_app(shop, "dev", env={"MOTIA_NODE": "/nowhere/node"}) as app:
+        line = app.wait_for("Their runs wait; all other steps work")
+        assert "steps in TypeScript and JavaScript need Node 20 or newer" in line
+        assert "pip install 'motia-nats[node]'" in line
+        large = order(app, items=[{"sku": "book", "qty": 100, "price": 12.5}])
+        until(in_status(app, large, "review"))
+        small = order(app)
+        app.wait_for("ChargeCard: no worker takes its runs")
+        assert httpx.get(f"{app.url}/orders/{small}").json()["status"] == "new"
+    if have_node():  # what has waited is done as soon as there is one
+        with running_app(shop, "dev") as app:
+            until(in_status(app, small, "paid"))

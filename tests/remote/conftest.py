@@ -14,7 +14,7 @@ import pytest
 from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
 from motia_runtime.nats.messenger import NatsMessenger
-from motia_runtime.remote import node
+from support.nodejs import needs_node
 from support.workers import Remote, remote_app
 
 MakeRemote = Callable[..., AbstractAsyncContextManager[Remote]]
@@ -52,8 +52,5 @@ def make_remote(tmp_path: Path, nats_server: EmbeddedServer) -> MakeRemote:
 @pytest.fixture
 def node_environ(nats_server: EmbeddedServer) -> dict[str, str]:
     """How a Node worker reaches the broker of the tests; skips where there is no Node."""
-    try:
-        node.find()
-    except node.NoNode as problem:
-        pytest.skip(str(problem))
+    needs_node()
     return nats_server.settings.environ()

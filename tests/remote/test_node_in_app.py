@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from motia_runtime.nats.embedded import find_running
-from motia_runtime.remote import node
+from support.nodejs import needs_node
 from support.process import AppProcess, clean_environ, look, motia, running_app, write_project
 from support.waiting import wait_for
 
@@ -54,10 +54,7 @@ export const handler = async (data: any, { emit, logger }: any) => {
 
 @pytest.fixture(autouse=True)
 def _needs_node() -> None:
-    try:
-        node.find()
-    except node.NoNode as problem:
-        pytest.skip(str(problem))
+    needs_node()
 
 
 def project(folder: Path) -> Path:
@@ -68,10 +65,7 @@ def project(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppProcess]:
-    try:
-        node.find()
-    except node.NoNode as problem:
-        pytest.skip(str(problem))
+    needs_node()
     with running_app(project(tmp_path_factory.mktemp("dev")), "dev") as app:
         yield app
 

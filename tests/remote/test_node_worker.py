@@ -178,7 +178,10 @@ async def test_errors_count_as_those_of_any_handler(make_remote, node_environ, c
         assert set(letters) == {"hopeless", "never"}
         error = letters["hopeless"].error
         assert (error.type, error.message, letters["hopeless"].attempts) == ("Hopeless", "is skipped", 1)
-        assert error.stack == "steps/work.step.ts:14 in handler\nsteps/work.step.ts:9 in deeper"
+        assert error.stack == (
+            'steps/work.step.ts:14 in handler: if (data === "hopeless") deeper(data)\n'
+            'steps/work.step.ts:9 in deeper: throw new Hopeless("is skipped")'
+        )
         assert sorted(event["of"] for event in await app.events("b")) == ["fine", "late"]
         await app.advance(50)
         letters = {letter.data.decode().strip('"'): letter.story.error for letter in await app.dead_letters()}
@@ -196,7 +199,7 @@ async def test_errors_count_as_those_of_any_handler(make_remote, node_environ, c
         assert letters["text"].message == "the handler threw just a text, which is no Error"
         assert letters["topic"].message.startswith('this step does not emit "nobody" (it declares: b)')
         assert letters["unfit"].message == 'event b: / "of" is required'
-        assert letters["flushed"].stack.endswith("steps/work.step.ts:24 in handler"), "where it was told"
+        assert letters["flushed"].stack.endswith("steps/work.step.ts:24 in handler: await flush()"), "where it was told"
         await app.advance(100)
         assert sorted(event["of"] for event in await app.events("b")) == ["fine", "late", "later"]
         assert any("nobody waits" in text for text in caplog.messages)

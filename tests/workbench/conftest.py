@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from support.browser import Page, open_browser
+from support.nodejs import needs_node
 from support.process import AppProcess, running_app
 from support.waiting import wait_for
 
@@ -98,6 +99,7 @@ def copy_example(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    needs_node()  # the example charges cards in TypeScript
     folder = copy_example(tmp_path_factory.mktemp("shop"))
     with running_app(folder, "dev") as app:
         api = Api(app)

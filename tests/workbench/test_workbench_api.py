@@ -66,7 +66,7 @@ def test_a_step_says_how_it_is_treated_and_where_that_is_written(api: Api) -> No
     assert lines["retry"]["value"].startswith("5 attempts, exponential from 500ms")
     assert lines["dead letter"]["from"] == "built in"
     assert step["place"]["line"] == spec.index("  ChargeCard:") + 1
-    assert "async def handler(decision" in step["handler"]["source"]
+    assert "await charge(order.card, order.total" in step["handler"]["source"]
     assert step["inputs"] == [
         {
             "what": "topic",

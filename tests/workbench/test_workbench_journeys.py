@@ -63,7 +63,7 @@ def test_a_trace_shows_every_attempt_and_effect(page: Page, api: Api) -> None:
     page.wait("document.querySelectorAll('[data-run=ChargeCard]').length === 3")
     page.press("[data-run=ChargeCard]")
     page.see("BankUnavailable: no answer from the bank", "[data-test=failure]")
-    page.see("raise BankUnavailable", "[data-test=failure] .marked")
+    page.see("throw new BankUnavailable", "[data-test=failure] .marked")
     page.key("ArrowDown")
     page.press("[data-run=ChargeCard]", "#3")
     page.see("emit order.paid", "[data-test=run-panel]")
@@ -246,7 +246,7 @@ def test_the_long_journey(page: Page, api: Api) -> None:
     visit(page, api, "/flows/orders?step=ChargeCard&tab=runs")
     page.press("[data-test=step-runs] tr", "dead")
     page.see(f"there is no order {order['id']}", "[data-test=failure]")
-    page.see("raise NonRetryable", "[data-test=failure] .marked")
+    page.see("throw new NonRetryable", "[data-test=failure] .marked")
     assert trace in page.path
 
     visit(page, api, f"/state/orders/{order['id']}")

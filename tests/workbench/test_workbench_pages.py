@@ -100,7 +100,7 @@ def test_a_step_tells_all_about_itself(page: Page, api: Api) -> None:
     page.see("policy payment, motia.yaml:17", "[data-test=step-panel]")
     page.see("Effects come true once", "[data-test=step-panel]")
     page.press("[data-tab=source]")
-    page.see("async def handler(decision", ".source")
+    page.see("await charge(order.card, order.total", ".source")
     assert page.path.endswith("?step=ChargeCard&tab=source")
     page.press("[data-tab=schemas]")
     page.see("approved", "[data-test=step-panel] .schema")

@@ -1,5 +1,6 @@
 // What handlers raise and meet, and what is said of it: the names of its classes, its words, the user's own frames.
 
+import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -60,7 +61,7 @@ export function failed(problem, root) {
   return told;
 }
 
-/** The frames in files of the project, innermost last: "steps/pay.ts:7 in handler". */
+/** The frames in files of the project, innermost last: "steps/pay.ts:7 in handler: throw new Declined(card)". */
 export function userStack(problem, root) {
   const frames = [];
   for (const line of String(problem.stack ?? "").split("\n")) {
@@ -69,9 +70,19 @@ export function userStack(problem, root) {
     const file = found[2].startsWith("file:") ? fileURLToPath(found[2].replace(/\?.*$/, "")) : found[2];
     const inside = path.relative(root, file);
     if (inside.startsWith("..") || path.isAbsolute(inside) || inside.split(path.sep).includes("node_modules")) continue;
-    frames.push(`${inside.split(path.sep).join("/")}:${found[3]}${found[1] ? ` in ${found[1].replace(/^(?:Object|exports|module\.exports)\./, "")}` : ""}`);
+    const name = found[1]?.replace(/^(?:Object|exports|module\.exports)\./, "") ?? "module";
+    frames.push(`${inside.split(path.sep).join("/")}:${found[3]} in ${name}: ${lineOf(file, Number(found[3]))}`);
   }
   return frames.slice(0, FRAMES).reverse().join("\n");
+}
+
+/** The text of a line, as the file is now; empty when it can't be read. */
+function lineOf(file, line) {
+  try {
+    return (readFileSync(file, "utf8").split("\n")[line - 1] ?? "").trim();
+  } catch {
+    return "";
+  }
 }
 
 export function inWords(value) {

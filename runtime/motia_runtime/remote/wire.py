@@ -174,7 +174,7 @@ class Failed(Message, tag="failed", kw_only=True):
 
     names: list[str]  # of the error's class and its bases
     message: str
-    stack: str = ""  # of the user's frames, innermost last: "steps/pay.ts:7 in handler"
+    stack: str = ""  # of the user's frames, innermost last: "steps/pay.ts:7 in handler: throw new Declined(card)"
     final: bool = False  # trying again would not help
     delay: float | None = None  # try again after so many seconds
     ask: int | None = None  # it is the error that this request was refused with
