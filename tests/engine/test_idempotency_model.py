@@ -35,6 +35,7 @@ from motia_runtime.trace import new_trace
 from motia_runtime.types import load_types
 from motia_spec import compile_project
 from support.faulty import KINDS, FaultyLog
+from support.waiting import quiet
 
 pytestmark = pytest.mark.long  # minutes: every call, six faults, two silences
 
@@ -82,7 +83,10 @@ class Model:
         self.types = load_types(self.project, generate)
 
     async def run(self, kind: str, at: int, silence: float) -> Outcome:
-        clock = VirtualClock()
+        async def settle() -> None:
+            await quiet(100)
+
+        clock = VirtualClock(settle=settle)
         log = MemoryLog(clock)
         first, second = FaultyLog(log, kind, at), FaultyLog(log)
         engines = [Engine(self.project, self.bound, self.types, faulty, clock) for faulty in (first, second)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from motia_runtime.publish import publish
 from motia_runtime.tasks import Task, TaskEnded, Tasks
 from motia_runtime.types import load_types
 from motia_spec import compile_project
+from support import faulty
 from support.faulty import KINDS, FaultyLog
 from support.waiting import quiet
 
@@ -186,6 +188,7 @@ def _late_plans_count(patch: pytest.MonkeyPatch) -> None:
 
     patch.setattr(Commits, "_is_late", is_late)
     patch.setattr(Commits, "_check_lease", lambda self, claim: None)
+    patch.setattr(faulty, "STILL", math.inf)  # and no broker cuts off who stands still
 
 
 def _the_record_is_not_looked_at(patch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ import textwrap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 
 from motia_generator import generate
+from motia_runtime import runs
 from motia_runtime.bind import bind
 from motia_runtime.clock import VirtualClock
+from motia_runtime.controls import join
 from motia_runtime.deadletters import DeadLetter
 from motia_runtime.engine import Engine
 from motia_runtime.memory import MemoryLog
@@ -45,6 +48,9 @@ class Attack:
         self._bound = bind(self.project)
         self._types = load_types(self.project, generate)
 
+    # who conflicted begins again in the next turn of the loop, so that the calls come in the same order each time
+    @patch.object(runs, "conflict_pause", lambda _: 0.0)
+    @patch.object(join, "conflict_pause", lambda _: 0.0)
     async def run(
         self,
         feed: Callable[[Callable[[str, Any], Awaitable[Any]], VirtualClock], Awaitable[None]],

@@ -168,6 +168,7 @@ class Once:
 
         held = new(new_id())
         expect = None if look_first else 0
+        redone = 0  # the claim whose plan has been completed, so that another record stands there now
         while True:
             if expect is not None and await self._claim(held, expect):
                 return held
@@ -185,13 +186,15 @@ class Once:
                     raise _in_progress(asked_for)
                 return None
             expect = record.seq
+            if expect == redone:
+                raise LogUnavailable(f"step {step.name}: the answer of a request that has ended can't be read")
             if there.asked != asked and there.until == 0:
                 held = new(new_id())
                 continue
             held = new(there.name)
             held.taken = True
             if await self._commits.redo(held.claim):
-                expect = None  # its answer is there now
+                redone, expect = expect, None  # its answer is there now
             elif there.asked != asked:
                 raise _another_request(asked_for)
 
