@@ -48,6 +48,6 @@ def command(ctx: click.Context, path: str, dry_run: bool, force: bool) -> None:
     counts = ", ".join(f"{n} {what}" + ("" if n == 1 else "s") for n, what in read)
     rest = f"not carried over: {len(found.notes)}, listed above" if found.notes else "nothing was left out"
     say(
-        f"{'read' if dry_run else f'{target}:'} {counts}; {rest}; next: motia check",
+        f"{'read' if dry_run else f'{target}:'} {counts}; {rest}; next: motia gen, motia check",
         color="33" if found.notes else "32",
     )

@@ -14,6 +14,9 @@ const COMPILED = { ".js": [".ts", ".tsx"], ".mjs": [".mts"], ".cjs": [".cts"], "
 
 const COMMONJS = /\b(?:module\.exports|exports\.\w+\s*=|require\s*\()/;
 
+const ZOD = /^zod(?:\/(?:v3|v4|mini|v4-mini))?$/;
+const NO_ZOD = new URL("./zod.cjs", import.meta.url).href;
+
 const isOwn = (url) => url.startsWith("file:") && !url.includes("/node_modules/");
 
 /** The file that a relative specifier means, or undefined. */
@@ -41,6 +44,12 @@ export function found(specifier, parent) {
 /** What stands before Node's own resolution: a URL, or undefined. */
 export const resolved = (specifier, parent) => (specifier === "motia" ? OURS : found(specifier, parent));
 
+/** What stands in for a package that Node has not found: a URL. Throws Node's `problem` when nothing does. */
+export function absent(specifier, parent, problem) {
+  if (ZOD.test(specifier) && parent && isOwn(parent) && /MODULE_NOT_FOUND$/.test(problem?.code)) return NO_ZOD;
+  throw problem;
+}
+
 /** Format and source of a file of the project that Node would read otherwise; undefined for all else. */
 export function loaded(url) {
   if (!isOwn(url)) return undefined;
@@ -62,7 +71,11 @@ export function loaded(url) {
 
 export async function resolve(specifier, context, next) {
   const url = resolved(specifier, context.parentURL);
-  return next(url ?? specifier, context);
+  try {
+    return await next(url ?? specifier, context);
+  } catch (problem) {
+    return { url: absent(specifier, context.parentURL, problem), format: "commonjs", shortCircuit: true };
+  }
 }
 
 export async function load(url, context, next) {

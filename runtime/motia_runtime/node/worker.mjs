@@ -192,6 +192,11 @@ async function main() {
   let worker;
   try {
     const steps = await loadSteps(manifest);
+    const noZod = globalThis[Symbol.for("motia.zod")]; // zod.cjs has stood in
+    if (noZod) {
+      noZod.loaded = true;
+      log("info", "zod is not installed: handlers run, since their config blocks are not read (the schemas are in motia.yaml); to use it in handlers: npm install zod");
+    }
     const settings = settingsFrom(process.env);
     const nats = await new Nats(settings, { name: `motia worker ${manifest.app}`, log }).connect();
     const beats = new Beats(settings, manifest.capacity, HEARTBEAT);
