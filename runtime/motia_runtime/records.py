@@ -129,12 +129,12 @@ class RecordWriter:
         self._loop = asyncio.get_running_loop()
         self._ended: list[Recorded] = []
         self._is_off = os.environ.get(SWITCH, "") == "off"
-        self.meter: Callable[[Sequence[RunRecord]], None] | None = (
-            None  # gets all records, also those that are not written
-        )
+        # these get all records, also those that are not written
+        self.meter: Callable[[Sequence[RunRecord]], None] | None = None
+        self.exporter: Callable[[bytes], None] | None = None  # as they are written, a line each
 
     def add(self, ended: Recorded) -> None:
-        if self._is_off and self.meter is None:
+        if self._is_off and self.meter is None and self.exporter is None:
             return
         self._ended.append(ended)
         if len(self._ended) == 1:
@@ -150,24 +150,30 @@ class RecordWriter:
         records = [one.record(epoch, self._redaction) for one in ended]
         if self.meter is not None:
             self.meter(records)
-        if self._is_off:
+        if self._is_off and self.exporter is None:
             return
         try:
             data = _encode_lines(records)
         except UNSAYABLE:
             data = b""  # one of them; line by line, the others are not lost with it
         if 0 < len(data) <= ENTRY_SIZE and self._redaction.is_clean(data):
-            self._log.note(SUBJECT, data)
+            self._write(data)
             return
         lines: list[bytes] = []
         size = 0
         for line in map(self._line, records):
             if size + len(line) > ENTRY_SIZE:
-                self._log.note(SUBJECT, b"".join(lines))
+                self._write(b"".join(lines))
                 lines, size = [], 0
             lines.append(line)
             size += len(line)
-        self._log.note(SUBJECT, b"".join(lines))
+        self._write(b"".join(lines))
+
+    def _write(self, lines: bytes) -> None:
+        if self.exporter is not None:
+            self.exporter(lines)
+        if not self._is_off:
+            self._log.note(SUBJECT, lines)
 
     def _line(self, record: RunRecord) -> bytes:
         data = _encode_any(record)

@@ -50,7 +50,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def app(folder: Path) -> Iterator[AppProcess]:
     # records switched off: what is counted does not depend on them
-    with running_app(folder, env={"MOTIA_METRICS": "0", "MOTIA_TRACING": "off"}) as app:
+    nobody = "http://127.0.0.1:9"  # takes the traces
+    env = {"MOTIA_METRICS": "0", "MOTIA_TRACING": "off", "OTEL_EXPORTER_OTLP_ENDPOINT": nobody}
+    with running_app(folder, env=env) as app:
         yield app
 
 
@@ -108,6 +110,8 @@ def samples(app: AppProcess, url: str) -> Samples:
         lambda found: (
             of(found, "motia_step_dead_letters", step="Work") == 1
             and of(found, "motia_runs_total", step="Work", outcome="ok") == 2
+            and of(found, "motia_runs_total", step="Work", outcome="dead") == 1  # counted once its letter is stored
+            and all(of(found, f"motia_step_{what}", step="Work") == 0 for what in ("waiting", "in_flight", "in_hand"))
         ),
     )
 
