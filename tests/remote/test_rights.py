@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,15 +38,26 @@ export const handler = async (data: string, { state }: any) => { await state.set
 """
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[OwnServer]:
+@contextmanager
+def secured(folder: Path, without: str = "") -> Iterator[OwnServer]:
+    """A server with the configuration of the docs, or with one thing less."""
     found = re.search(r"```conf\n(.*?)```", DOC, re.S)
     assert found
-    (tmp_path / "server").mkdir()
-    made = OwnServer(tmp_path / "server", found[1].replace("$APP_PASSWORD", "a").replace("$WORKER_PASSWORD", "w"))
+    assert without in found[1]
+    configuration = found[1].replace(without, "") if without else found[1]
+    folder.mkdir()
+    made = OwnServer(folder, configuration.replace("$APP_PASSWORD", "a").replace("$WORKER_PASSWORD", "w"))
     made.start()
-    yield made
-    made.stop()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[OwnServer]:
+    with secured(tmp_path / "server") as made:
+        yield made
 
 
 async def test_the_rights_of_the_docs_are_enough_and_not_too_many(server: OwnServer, tmp_path: Path) -> None:
@@ -96,3 +107,30 @@ async def test_the_rights_of_the_docs_are_enough_and_not_too_many(server: OwnSer
         bad.send("shop.work.to.nobody.1", b"{}")
         await until(lambda: "shop.work.to.nobody.1" in seen)
         assert {subject for subject in seen if not subject.startswith("shop.work.to.")} == set()
+
+
+@pytest.mark.parametrize(
+    ("without", "refused"),
+    [
+        ('"shop.work.run.>", ', 'Subscription Violation - Subject "shop.work.run.Py"'),
+        ('"shop.work.to.>", ', 'Publish Violation - Subject "shop.work.to.'),
+    ],
+    ids=["no runs", "no answers"],
+)
+async def test_with_fewer_rights_nothing_is_run(without: str, refused: str, tmp_path: Path) -> None:
+    write_project(tmp_path, SPEC.replace("  Ts:", "  # Ts:"), py=PY)
+    async with AsyncExitStack() as stack:
+        server = stack.enter_context(secured(tmp_path / "server", without))
+
+        async def messenger(user: str) -> NatsMessenger:
+            settings = Settings(url=f"nats://127.0.0.1:{server.port}", user=user, password=user[0])
+            link = await connect(settings, name=user, jetstream=False)
+            stack.push_async_callback(link.close)
+            return NatsMessenger(link)
+
+        remote = await stack.enter_async_context(remote_app(tmp_path, lambda: messenger("app")))
+        await remote.worker(open=lambda: messenger("worker"))
+        await remote.app.emit("a", "x")
+        await until(lambda: refused in server.log)
+        assert await remote.app.state.get("done", "py") is None
+        assert await remote.app.events("b") == []
