@@ -4,22 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from support.waiting import wait_for
-from workbench.conftest import MARK, Api
-
-
-def events(api: Api) -> Iterator[dict[str, Any]]:
-    """What the live channel tells, until the caller has seen enough."""
-    with api.client.stream("GET", "/__workbench/api/live", headers=MARK) as answer:
-        assert answer.headers["content-type"].startswith("text/event-stream")
-        for line in answer.iter_lines():
-            if line.startswith("data: "):
-                yield json.loads(line[6:])
+from workbench.conftest import Api
 
 
 def test_the_app_as_a_whole(api: Api) -> None:
@@ -114,52 +104,6 @@ def test_an_event_is_emitted_for_all(api: Api) -> None:
     assert [run["step"] for run in api.trace(trace, "BuildReport")["runs"]] == ["BuildReport"]
     assert api.ask("POST", "emit", body={"topic": "report.requested", "data": {}}).status_code == 422
     assert api.ask("POST", "emit", body={"topic": "nope", "data": {}}).status_code == 400
-
-
-def test_the_live_channel_tells_what_happens(api: Api) -> None:
-    told = events(api)
-    assert next(told)["type"] == "hello"
-    first = next(event for event in told if event["type"] == "steps")
-    assert {step["step"] for step in first["steps"]} >= {"CreateOrder", "ChargeCard"}
-    trace = api.order(card="tok_flaky")
-    seen: dict[str, Any] = {}
-    for event in told:
-        if event["type"] == "runs":
-            seen |= {(run["step"], run["attempt"]): run for run in event["runs"] if run["trace_id"] == trace}
-        if ("NotifyCustomer", 1) in seen:
-            break
-    assert seen["CreateOrder", 1]["emits"] == ["order.created"]
-    assert seen["ChargeCard", 1]["outcome"] == "retry"
-    assert seen["ChargeCard", 1]["error"].startswith("BankUnavailable")
-    assert seen["ChargeCard", 3]["outcome"] == "ok"
-    counted = next(
-        step
-        for event in told
-        if event["type"] == "steps"
-        for step in event["steps"]
-        if step["step"] == "ChargeCard" and step["runs"]
-    )
-    assert counted["failed"] >= 2
-    told.close()
-
-
-def test_a_save_is_told_and_the_new_version_takes_the_channel(api: Api) -> None:
-    spec = api.app.folder / "motia.yaml"
-    good = spec.read_text()
-    told = events(api)
-    next(told)
-    try:
-        spec.write_text(good.replace("subscribes: [order.cleared]", "subscribes: [order.claered]"))
-        board = next(event for event in told if event["type"] == "board")["board"]
-        assert board["broken"] == "The spec has errors."
-        finding = next(each for each in board["findings"] if each["severity"] == "error")
-        line = next(text for number, text in finding["lines"] if number == finding["place"]["line"])
-        assert "order.claered" in line
-        assert api.get("app")["board"]["broken"]
-    finally:
-        spec.write_text(good + "\n")
-    assert "bye" in {event["type"] for event in told}  # and it ends
-    wait_for(lambda: api.get("app")["board"]["broken"] == "")
 
 
 def test_traces_are_found_and_told_in_full(api: Api) -> None:

@@ -53,7 +53,7 @@ def lines(
     ],
 )
 @pytest.mark.parametrize(
-    "path", ["/__workbench/api/app", "//__workbench/api/app", "/__workbench/api/live", "/__workbench"]
+    "path", ["/__workbench/api/app", "//__workbench/api/app", "/__workbench/api/spec", "/__workbench"]
 )
 def test_a_foreign_host_is_refused(api: Api, host: str, status: int, path: str) -> None:
     found = raw(api.app.url, lines(f"Host: {host}", path=path))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from litestar import Litestar, Request
 from litestar import Response as LitestarResponse
@@ -15,7 +15,7 @@ from motia_runtime.client import client_pages
 from motia_runtime.controls.rate_limit import Limiter
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
-from motia_runtime.http.guard import Serve, refuse_socket, send_answer
+from motia_runtime.http.guard import Receive, Scope, Send, Serve, refuse_socket, send_answer
 from motia_runtime.http.limited import LimitedEndpoint
 from motia_runtime.http.page import AnyPage, Page
 from motia_runtime.http.problems import Header, Refused, problem
@@ -46,7 +46,17 @@ class OwnPath(Protocol):
 
     def step(self, method: str, /) -> None: ...
     def steps(self) -> list[Any]: ...
-    async def __call__(self, scope: Any, receive: Any, send: Any, values: list[str]) -> None: ...
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None: ...
+
+
+Socket = Callable[[Scope, Receive, Send], Coroutine[Any, Any, None]]
+
+
+@runtime_checkable
+class SocketPath(OwnPath, Protocol):
+    """Such a path, without parameters, which also answers handshakes of WebSockets."""
+
+    async def socket(self, scope: Scope, receive: Receive, send: Send) -> None: ...
 
 
 class Application(Litestar):
@@ -58,7 +68,9 @@ class Application(Litestar):
         steps: Routes[Any],
         handlers: Sequence[Any],
         streams: StreamRoutes | None = None,
+        sockets: Mapping[str, Socket] | None = None,
     ) -> None:
+        """`sockets`: WebSockets of ours, by path."""
         super().__init__(
             list(handlers),
             openapi_config=None,
@@ -67,6 +79,7 @@ class Application(Litestar):
         )
         self.steps = steps
         self.streams = streams
+        self.sockets = sockets or {}
         self.fixed_steps: dict[
             tuple[str, bytes], Serve
         ] = {  # what `find_step` says of paths without parameters, none of them restricted
@@ -96,7 +109,10 @@ class Application(Litestar):
                 return send_answer(scope, send, refusal.answer())
             if found is not None:
                 return found[0](scope, receive, send, found[1])  # type: ignore[no-any-return]  # a step's path, or one of ours
-        elif scope["type"] == "websocket":  # at any path
+        elif scope["type"] == "websocket":  # that of the streams at any other path
+            own = self.sockets.get(scope["path"])
+            if own is not None:
+                return own(scope, receive, send)
             if self.streams is not None:
                 return self.streams.socket(scope, receive, send)
             return refuse_socket(scope, send, problem(404, "This app has no streams."))
@@ -140,10 +156,11 @@ def build_app(
             path.add(method, endpoint)
     for template, path_of_ours in {**(ours or {}), **(streams.paths if streams is not None else {})}.items():
         routes.add(template, path_of_ours)
+    sockets = {path: each.socket for path, each in (ours or {}).items() if isinstance(each, SocketPath)}
     if project.streams:
         pages = {**client_pages(), **(pages or {})}
     system = [_health(), _readiness(ready), *(_page(path, page) for path, page in (pages or {}).items())]
-    return Application(routes, [*system, *handlers], streams)
+    return Application(routes, [*system, *handlers], streams, sockets)
 
 
 def _health() -> ASGIRouteHandler:

@@ -27,7 +27,8 @@ Find = Callable[[str, bytes], tuple[Serve, list[str]] | None]  # by method and p
 
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 WILDCARDS = ("", "0.0.0.0", "::", "[::]")  # noqa: S104  # compared with, not bound to
-RESTRICTED = ("/__motia", "/__workbench")
+WORKBENCH = "/__workbench"
+RESTRICTED = ("/__motia", WORKBENCH)
 STREAMS = "/__motia/streams/"  # restricted as well, but pages of the origins in `server.cors` may read them
 DIRECT = "motia.answer"  # key of the scope: our server's way to take a whole response at once (`cycle`)
 KNOWN_HOSTS = 256  # verdicts kept
@@ -206,7 +207,7 @@ class Switch:
             path = _SLASHES.sub("/", scope["path"]) if "/__" in scope["path"] else ""
             if kind == "websocket" or path.startswith(RESTRICTED):
                 self.hosts.check(host, restricted=True)
-                shared = kind == "websocket" or path.startswith(STREAMS)
+                shared = path.startswith(STREAMS) or (kind == "websocket" and not path.startswith(WORKBENCH))
                 _check_site(scope["headers"], host, self.hosts.origins if shared else frozenset())
             else:
                 self.hosts.check(host, restricted=False)

@@ -1,15 +1,14 @@
-"""The live channel: what happens, to the browsers that look, as server-sent events. It costs nothing while nobody looks.
+"""The live channel: what happens, to the browsers that look, over a WebSocket. It costs nothing while nobody looks.
 
-Events are JSON with a `type`:
+Messages are JSON with a `type`:
 
     hello    once: version of the spec that runs
     runs     runs that have ended: [{trace_id, span_id, step, outcome, started, duration, attempt, emits}]
     steps    every 2 seconds at most, when anything changed: how each step stands
     board    a save was looked at: its findings
     lost     the browser was too slow and has missed events: read anew
-    bye      another version takes over: connect again
 
-Read with `fetch`, not with `EventSource`: so it carries the header and the token that `site` asks for.
+The socket is closed with 1012 when another version takes over or the app stops, with 1013 when too many look: connect again.
 """
 
 from __future__ import annotations
@@ -23,23 +22,16 @@ from typing import Any
 import msgspec
 
 from motia_runtime.http.guard import Receive, Send
-from motia_runtime.http.problems import NOSNIFF, Header
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.records import RunRecord
 from motia_runtime.standings import standings
 from motia_runtime.workbench.bench import Bench
 
 POLL = 2.0  # seconds between looks at the steps' backlogs
-KEEP_ALIVE = 15.0  # seconds without an event until a comment is sent
 WAITING = 64  # events that may wait for a browser
 RUNS_AT_ONCE = 500  # runs told in one event; more are counted
 MOST = 64  # browsers
-STREAM: tuple[Header, ...] = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    NOSNIFF,
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-)
+RESTART, FULL = 1012, 1013  # close codes
 
 _log = logging.getLogger("motia.workbench")
 _encode = msgspec.json.Encoder().encode
@@ -58,6 +50,11 @@ class _Looker:
             event = _encode({"type": "lost"})
         self.queue.put_nowait(event)
 
+    def end(self) -> None:
+        """Nothing follows. Who has missed events has enough to read before it sees that."""
+        if not self.lost:
+            self.queue.put_nowait(b"")
+
 
 class Hub:
     """Of one version of an app. Lives from its first looker to its last, and again."""
@@ -75,47 +72,38 @@ class Hub:
         self._closed = True
         if self._saved in self._bench.board.listeners:
             self._bench.board.listeners.remove(self._saved)
-        self._tell({"type": "bye"})
+        for looker in self._lookers:
+            looker.end()
         self._rest()
 
     # -- one browser
 
     async def serve(self, receive: Receive, send: Send) -> None:
-        """Answer one request for the channel, until the browser goes or `close` is called."""
+        """Tell one browser, whose WebSocket is open, until it goes or `close` is called."""
         looker = _Looker()
-        await send({"type": "http.response.start", "status": 200, "headers": STREAM})
         hello = {"type": "hello", "fingerprint": self._bench.project.fingerprint, "board": self._bench.board.plain()}
-        await self._send(send, _encode(hello))
+        await send({"type": "websocket.send", "text": _encode(hello).decode()})
         if self._closed or len(self._lookers) >= MOST:
-            await self._send(send, _encode({"type": "bye"}))
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+            await send({"type": "websocket.close", "code": RESTART if self._closed else FULL})
             return
         self._enter(looker)
-        gone = asyncio.create_task(_until_gone(receive))
+        feeding = asyncio.create_task(self._feed(looker, send))
+        feeding.add_done_callback(_tell)
         try:
-            await self._feed(looker, gone, send)
+            while (await receive())["type"] != "websocket.disconnect":
+                pass  # there is nothing that a browser could say
         finally:
-            gone.cancel()
+            feeding.cancel()
             self._leave(looker)
 
-    async def _feed(self, looker: _Looker, gone: asyncio.Task[None], send: Send) -> None:
-        while not gone.done():
-            following = asyncio.create_task(looker.queue.get())
-            await asyncio.wait({following, gone}, timeout=KEEP_ALIVE, return_when=asyncio.FIRST_COMPLETED)
-            if not following.done():
-                following.cancel()
-                if not gone.done():
-                    await send({"type": "http.response.body", "body": b": still here\n\n", "more_body": True})
-                continue
-            await self._send(send, following.result())
+    async def _feed(self, looker: _Looker, send: Send) -> None:
+        while event := await looker.queue.get():
+            await send({"type": "websocket.send", "text": event.decode()})
             if looker.queue.empty():
                 looker.lost = False
                 if self._closed:
-                    await send({"type": "http.response.body", "body": b"", "more_body": False})
-                    return
-
-    async def _send(self, send: Send, event: bytes) -> None:
-        await send({"type": "http.response.body", "body": b"data: %b\n\n" % event, "more_body": True})
+                    break
+        await send({"type": "websocket.close", "code": RESTART})
 
     def _enter(self, looker: _Looker) -> None:
         self._lookers.add(looker)
@@ -190,11 +178,6 @@ def run_line(run: RunRecord) -> dict[str, Any]:
         "error": None if run.error is None else f"{run.error.type}: {run.error.message}"[:300],
         "emits": sorted({emit.topic for emit in run.emits}),
     }
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 def _tell(task: asyncio.Task[None]) -> None:

@@ -2,10 +2,13 @@
 
 The guard in front of the app (`http.guard`) has refused foreign hosts and other sites' pages. Here, beyond that: each request to the API carries the
 header `X-Motia-Workbench`, which no page of another origin can send without asking first, and is never allowed to; and where there is a token, the token.
+A page can't set headers of a WebSocket, and browsers always say its origin, which the guard has looked at: the live channel takes the token in its
+first message, never in its address, which ends up in logs.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 from collections.abc import Mapping
@@ -31,11 +34,20 @@ from motia_spec.model import ApiStep, Project
 
 ROOT = "/__workbench"
 API = f"{ROOT}/api/"
+LIVE = API + "live"
 HEADER = b"x-motia-workbench"
 JSON: tuple[Header, ...] = ((b"content-type", b"application/json"), NOSNIFF, (b"cache-control", b"no-store"))
 PAGE_METHODS = b"GET, HEAD, OPTIONS"
+GREETING = 10.0  # seconds until the first message on the live channel has to be there
+LOCKED, GARBLED = 4401, 4400  # close codes: without the token; the first message is none
 
 log = logging.getLogger("motia.workbench")
+
+
+class Greeting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first message of a browser on the live channel."""
+
+    token: str | None = None
 
 
 class Site:
@@ -50,10 +62,10 @@ class Site:
             self._routes.add(API + path, methods)
         self.hub = hub
 
-    def paths(self, project: Project) -> dict[str, Site]:
+    def paths(self, project: Project) -> dict[str, Site | LivePath]:
         """By path template, for `build_app`: also the site's root, when no step has that."""
         taken = any(isinstance(step, ApiStep) and shape(step.path) == "/" for step in project.steps.values())
-        return {ROOT: self, ROOT + "/{rest:path}": self, **({} if taken else {"/": self})}
+        return {ROOT: self, LIVE: LivePath(self), ROOT + "/{rest:path}": self, **({} if taken else {"/": self})}
 
     def step(self, _method: str) -> None:
         """No step answers here."""
@@ -68,15 +80,36 @@ class Site:
                 await send_answer(scope, send, self._page(scope, path))
                 return
             self._check(scope)
-            if path == API + "live" and scope["method"] == "GET":
-                await self.hub.serve(receive, send)
-                return
+            if path == LIVE and scope["method"] == "GET":
+                upgrade = ((b"upgrade", b"websocket"), (b"connection", b"Upgrade"))
+                raise Refused(
+                    426, "The live channel is a WebSocket; docs/workbench-api.md says how to.", headers=upgrade
+                )
             answer = await self._answer(scope, receive)
         except ClientGone:
             return
         except Refused as refusal:
             answer = refusal.answer()
         await send_answer(scope, send, answer)
+
+    async def live(self, receive: Receive, send: Send) -> None:
+        """Serve one WebSocket of the live channel."""
+        await receive()  # websocket.connect
+        await send({"type": "websocket.accept"})
+        try:
+            async with asyncio.timeout(GREETING):
+                message = await receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            greeting = msgspec.json.decode(message.get("text") or "", type=Greeting)
+        except (TimeoutError, msgspec.DecodeError, RecursionError):
+            reason = 'the first message is {"token": "..."}, or {} where there is none'
+            await send({"type": "websocket.close", "code": GARBLED, "reason": reason})
+            return
+        if self._opens((greeting.token or "").encode()):
+            await self.hub.serve(receive, send)
+        else:
+            await send({"type": "websocket.close", "code": LOCKED, "reason": "the token is missing or wrong"})
 
     # -- files
 
@@ -110,15 +143,17 @@ class Site:
                 given.append(value)
         if not marked:
             raise Refused(403, "Send the header X-Motia-Workbench: 1; it keeps other sites' pages out.")
-        if self._token is None:
-            return
         scheme, _, token = (given[0] if len(given) == 1 else b"").partition(b" ")
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(token.strip(), self._token.encode()):
+        if not self._opens(token.strip() if scheme.lower() == b"bearer" else b""):
             raise Refused(
                 401,
                 f"Send Authorization: Bearer with the token: that of {TOKEN}, or the one that `motia dev` has printed.",
                 headers=((b"www-authenticate", b"Bearer"),),
             )
+
+    def _opens(self, token: bytes) -> bool:
+        """Whether it is the token, or none is needed."""
+        return self._token is None or hmac.compare_digest(token, self._token.encode())
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
@@ -137,6 +172,25 @@ class Site:
             raise
         except Exception as error:
             return _problem(error, scope["path"])
+
+
+class LivePath:
+    """The path of the live channel. Answers requests as the site does."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def step(self, method: str) -> None:
+        self._site.step(method)
+
+    def steps(self) -> list[Any]:
+        return self._site.steps()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
+        await self._site(scope, receive, send, values)
+
+    async def socket(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        await self._site.live(receive, send)
 
 
 def _problem(error: Exception, path: str) -> Answer:

@@ -33,10 +33,12 @@ export function keepToken(token) {
   locked.set(false);
 }
 
+/** null: this page has none. */
+export const token = () => sessionStorage.getItem(KEY);
+
 export function headers() {
   const found = { "x-motia-workbench": "1" };
-  const token = sessionStorage.getItem(KEY);
-  if (token) found.authorization = `Bearer ${token}`;
+  if (token()) found.authorization = `Bearer ${token()}`;
   return found;
 }
 

@@ -1,10 +1,11 @@
-// The live channel: what happens in the app, as it happens. Read with fetch, so that it carries what the API asks for.
+// The live channel: what happens in the app, as it happens, over a WebSocket.
 
-import { headers, locked, ROOT } from "./api.js";
+import { locked, ROOT, token } from "./api.js";
 import { Store, useEffect } from "./ui.js";
 
 const WAITS = [300, 700, 1500, 3000, 5000]; // ms before trying again
 const HIDDEN = 30_000; // ms that a page may be out of sight before it lets go of its connection
+const LOCKED = 4401; // close code: the token is missing or wrong
 
 /** "live", "connecting" or "off" (nobody answers). */
 export const connection = new Store("connecting");
@@ -36,20 +37,22 @@ function take(event) {
   } else if (event.type === "lost") version.set(version.value + 1);
 }
 
-async function listen(signal) {
-  const response = await fetch(`${ROOT}/api/live`, { headers: headers(), cache: "no-store", signal });
-  if (response.status === 401) locked.set(true);
-  if (!response.ok || !response.body) throw new Error(`status ${response.status}`);
-  connection.set("live");
-  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return;
-    const parts = (rest + value).split("\n\n");
-    rest = parts.pop() ?? "";
-    for (const part of parts) if (part.startsWith("data: ")) take(JSON.parse(part.slice(6)));
-  }
+/** One connection, until it ends. Throws when it ended before anything was told. */
+function listen(signal) {
+  return new Promise((resolve, reject) => {
+    const socket = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}${ROOT}/api/live`);
+    signal.addEventListener("abort", () => socket.close());
+    socket.addEventListener("open", () => socket.send(JSON.stringify({ token: token() })));
+    socket.addEventListener("message", (message) => {
+      connection.set("live");
+      take(JSON.parse(message.data));
+    });
+    socket.addEventListener("close", (event) => {
+      if (event.code === LOCKED) locked.set(true);
+      if (connection.value === "live") resolve(undefined);
+      else reject(new Error(`closed with ${event.code}`));
+    });
+  });
 }
 
 /** Connect, and again whenever the connection ends, for as long as the page is there. */
