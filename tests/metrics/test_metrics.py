@@ -20,8 +20,16 @@ topics: {work: {}}
 streams: {progress: {schema: {type: object}}}
 steps:
   Begin: {type: api, method: POST, path: "/begin/{how}", emits: [work]}
+  Narrow:
+    type: api
+    method: POST
+    path: "/narrow/{id}"
+    body: {type: object, required: [n], properties: {n: {type: integer}}}
+    bodyLimit: 1KiB
+    rateLimit: {limit: 4, per: 365d, key: global}
   Work: {type: event, subscribes: [work], retry: {attempts: 2, delay: 10ms}}
 """
+NARROW = "async def handler(request, ctx): pass"
 BEGIN = """
 async def handler(request, ctx):
     how = request.path_params["how"]
@@ -44,7 +52,7 @@ Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_project(tmp_path_factory.mktemp("measured"), SPEC, begin=BEGIN, work=WORK)
+    return write_project(tmp_path_factory.mktemp("measured"), SPEC, begin=BEGIN, work=WORK, narrow=NARROW)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +110,8 @@ def until(url: str, holds: Callable[[Samples], bool]) -> Samples:
 
 @pytest.fixture(scope="module")
 def samples(app: AppProcess, url: str) -> Samples:
-    """After three good requests, one whose event fails for good, one that fails itself."""
+    """After three good requests, one whose event fails for good, one that fails itself, and those that are refused."""
+    refuse(app.url)
     for how, status in (("nothing", 200), ("go", 200), ("go", 200), ("fail", 200), ("broken", 500)):
         assert httpx.post(f"{app.url}/begin/{how}").status_code == status
     return until(
@@ -124,6 +133,39 @@ def test_runs_are_counted_by_step_and_outcome(samples: Samples) -> None:
         (("outcome", "ok"), ("step", "Work")): 2,
         (("outcome", "retry"), ("step", "Work")): 1,
         (("outcome", "dead"), ("step", "Work")): 1,
+    }
+
+
+def refuse(base: str) -> None:
+    """Have every kind of refusal, of a step with room for four requests."""
+    for number, (body, kind, status) in enumerate(
+        (
+            (b"{", "application/json", 400),
+            (b'{"n": "x"}', "application/json", 400),
+            (b"n=1", "text/plain", 415),
+            (b" " * 2000, "application/json", 413),
+            (b'{"n": 1}', "application/json", 429),
+        )
+    ):
+        asked = httpx.post(f"{base}/narrow/{number}", content=body, headers={"content-type": kind})
+        assert asked.status_code == status
+    assert httpx.put(f"{base}/narrow/9").status_code == 405
+    assert httpx.get(f"{base}/nowhere/9").status_code == 404
+    host, _, port = base.removeprefix("http://").partition(":")
+    with socket.create_connection((host, int(port)), timeout=20) as connection:
+        connection.sendall(b"NO SUCH\x00THING\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 400")
+
+
+def test_refused_requests_are_counted_by_template_and_status(samples: Samples) -> None:
+    found = {key: value for key, value in samples.items() if key[0] == "motia_http_requests_refused_total"}
+    assert {tuple(value for _, value in sorted(labels)): value for (_, labels), value in found.items()} == {
+        ("/narrow/{id}", "400"): 2,
+        ("/narrow/{id}", "405"): 1,
+        ("/narrow/{id}", "413"): 1,
+        ("/narrow/{id}", "415"): 1,
+        ("/narrow/{id}", "429"): 1,
+        ("unmatched", "400"): 1,
     }
 
 
@@ -185,7 +227,7 @@ def test_only_this_page_for_only_those_who_may_read_it(app: AppProcess, url: str
 
 @pytest.mark.long
 def test_a_taken_port_is_told(tmp_path: Path) -> None:
-    other = write_project(tmp_path / "other", SPEC, begin=BEGIN, work=WORK)
+    other = write_project(tmp_path / "other", SPEC, begin=BEGIN, work=WORK, narrow=NARROW)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -197,7 +239,7 @@ def test_a_taken_port_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.long
 def test_each_of_several_processes_has_a_port(tmp_path: Path) -> None:
-    other = write_project(tmp_path / "several", SPEC, begin=BEGIN, work=WORK)
+    other = write_project(tmp_path / "several", SPEC, begin=BEGIN, work=WORK, narrow=NARROW)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -10,6 +10,7 @@ from motia_runtime import trace
 from motia_runtime.cancels import RunCancelled
 from motia_runtime.codec import Codec
 from motia_runtime.handler import Problem, Request, ValidationFailed
+from motia_runtime.http import refusals
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
 from motia_runtime.http.cors import CorsPolicy
@@ -133,6 +134,7 @@ class StepEndpoint:
                 exchange.cut()
                 return
             except Refused as refusal:
+                refusals.count(self.step.path, refusal.status)
                 answer = refusal.answer(context.trace_id)
             except Exception as error:
                 answer = self._failed(error, context.trace_id)
@@ -225,5 +227,6 @@ class PathEndpoint:
         elif method == "OPTIONS":
             await send_answer(scope, send, Answer(204, (allow,), b""), extra)
         else:
+            refusals.count(next(iter(self._steps.values())).step.path, 405)
             detail = f"{method} is not among the methods of this path: {self._allow.decode()}."
             await send_answer(scope, send, problem(405, detail, headers=(allow,)), extra)

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Callable
 
 from motia_runtime.controls.rate_limit import Limiter, Verdict, seconds_up
+from motia_runtime.http import refusals
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, StepEndpoint, header_dict
 from motia_runtime.http.exchange import Exchange
@@ -42,6 +43,7 @@ class LimitedEndpoint(StepEndpoint):
         try:
             refusal, lines = await self._ask(exchange, values)
             if refusal is not None:
+                refusals.count(self.step.path, refusal.status)
                 if self._cors is not None:
                     origin = exchange.noted.get(b"origin")
                     lines += render(self._cors.headers(None if origin is None else origin.decode("latin-1")))

@@ -21,6 +21,7 @@ import httptools
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from motia_runtime.http import refusals
 from motia_runtime.http.cycle import Cycle
 from motia_runtime.http.exchange import NOTED, note
 from motia_runtime.http.problems import problem
@@ -300,6 +301,8 @@ class Connection(HttpToolsProtocol):
         """Answer with a problem and end the connection, after the answers to earlier requests. `cycle`: instead of its own answer."""
         if self.reading == CLOSED and cycle is None:
             return
+        if status != 500:  # that is a fault of ours
+            refusals.count(refusals.UNMATCHED, status)
         self.end_with(problem(status, detail), cycle=cycle)
 
     def end_with(self, answer: Answer, *, cycle: Cycle | None = None) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from motia_runtime.engine import Engine
+from motia_runtime.http import refusals
 from motia_runtime.metrics.text import family
 from motia_runtime.naming import dead_subject
 from motia_runtime.ports import Log, LogUnavailable
@@ -74,6 +75,13 @@ def of_engine(engine: Engine, log: Log) -> Iterable[str]:
     )
     yield from family(
         "gauge", "motia_http_requests_running", "Requests that steps answer now.", (), {(): engine.requests}
+    )
+    yield from family(
+        "counter",
+        "motia_http_requests_refused_total",
+        "Requests that were answered without running a step.",
+        ("route", "status"),
+        refusals.counts(),
     )
     yield from family("gauge", "motia_stream_clients", "Clients that follow streams here.", (), {(): len(hub.clients)})
     for name, words, count in (
