@@ -136,11 +136,14 @@ def test_the_document_is_served_as_it_is_built() -> None:
     assert pages["/schema/openapi.json"].content_type == "application/json"
 
 
-def test_a_hostile_spec_changes_no_page_but_the_document() -> None:
+def test_a_hostile_spec_changes_no_page_but_the_documents() -> None:
     harmless = built(project("x"))
     for word in HOSTILE:
         hostile = built(project(word))
-        assert {path for path in hostile if hostile[path] != harmless[path]} == {"/schema/openapi.json"}
+        assert {path for path in hostile if hostile[path] != harmless[path]} == {
+            "/schema/openapi.json",
+            "/schema/asyncapi.json",
+        }
 
 
 def test_an_empty_project_has_pages() -> None:

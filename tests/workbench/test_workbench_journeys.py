@@ -201,6 +201,11 @@ def test_the_spec_shows_problems_and_origins(page: Page, api: Api) -> None:
     visit(page, api, "/spec?tab=values")
     page.type("[aria-label='Find a value']", "Quote retry")
     page.see("more.yaml:6", "[data-test=values]")
+    page.press("[data-tab=asyncapi]")
+    page.see("quote.asked", "[data-test=document]")
+    page.press("[data-tab=openapi]")
+    page.see("/progress/{id}", "[data-test=document]")
+    assert page.js("document.querySelector('[data-test=download]').getAttribute('href')") == "/schema/asyncapi.json"
     spec = api.app.folder / "more.yaml"
     good = spec.read_text()
     try:

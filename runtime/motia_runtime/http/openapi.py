@@ -64,8 +64,8 @@ PROBLEM_SCHEMA: Json = {
 
 def openapi_document(project: Project) -> Json:
     """The whole document, as plain JSON values. The same project gives the same document; paths are in the spec's order."""
-    names = _component_names(project.defs)
-    schemas = {names[key]: _pointed(value, names) for key, value in project.defs.items()}
+    names = component_names(project.defs)
+    schemas = {names[key]: pointed(value, names) for key, value in project.defs.items()}
     steps = [step for step in project.steps.values() if isinstance(step, ApiStep)]
     ids = operation_ids(project)
     paths: dict[str, Json] = {}
@@ -195,7 +195,7 @@ def _query_parameters(project: Project, step: ApiStep, names: Mapping[str | None
         yield {
             "name": "query",
             "in": "query",
-            "schema": _pointed(step.query.value, names),
+            "schema": pointed(step.query.value, names),
             "style": "form",
             "explode": True,
         }
@@ -208,7 +208,7 @@ def _query_parameters(project: Project, step: ApiStep, names: Mapping[str | None
             parameter["required"] = True
         if isinstance(described, dict) and isinstance(text := described.get("description"), str):
             parameter["description"] = text
-        parameter["schema"] = _pointed(value, names)
+        parameter["schema"] = pointed(value, names)
         yield parameter
 
 
@@ -223,7 +223,7 @@ def _header_parameters(step: ApiStep) -> Iterable[Json]:
 
 
 def _media(project: Project, schema: Schema, names: Mapping[str | None, str]) -> Json:
-    media: Json = {"schema": _pointed(schema.value, names)}
+    media: Json = {"schema": pointed(schema.value, names)}
     full = resolved(project, schema.value)
     examples = full.get("examples") if isinstance(full, dict) else None
     if isinstance(examples, list) and examples:
@@ -265,7 +265,7 @@ def resolved(project: Project, value: Any) -> Any:
     return value
 
 
-def _component_names(defs: Mapping[str, Any]) -> dict[str | None, str]:
+def component_names(defs: Mapping[str, Any]) -> dict[str | None, str]:
     """A component's name for each key of `defs`, and under None that of the problem details: letters, digits and `._-`, all different."""
     taken: set[str] = set()
     names: dict[str | None, str] = {key: key for key in defs if re.fullmatch(r"[A-Za-z0-9._-]+", key)}
@@ -285,20 +285,20 @@ def _unused(name: str, taken: set[str]) -> str:
     return found
 
 
-def _pointed(schema: Any, names: Mapping[str | None, str]) -> Any:
-    """A copy of a schema whose references point into the components. Data (const, enum, default, examples) is left alone."""
+def pointed(schema: Any, names: Mapping[str | None, str], below: str = "") -> Any:
+    """A copy of a schema whose references point into the components, there to what is `below` ("/schema"). Data (const, enum, default, examples) is left alone."""
     if not isinstance(schema, dict):
         return schema
     result: Json = {}
     for key, value in schema.items():
         if key == "$ref" and isinstance(value, str) and value.startswith("#/$defs/"):
-            result[key] = _ref(names[_key(value)])["$ref"]
+            result[key] = _ref(names[_key(value)])["$ref"] + below
         elif key in ONE:
-            result[key] = _pointed(value, names)
+            result[key] = pointed(value, names, below)
         elif key in MANY and isinstance(value, list):
-            result[key] = [_pointed(item, names) for item in value]
+            result[key] = [pointed(item, names, below) for item in value]
         elif key in NAMED and isinstance(value, dict):
-            result[key] = {name: _pointed(item, names) for name, item in value.items()}
+            result[key] = {name: pointed(item, names, below) for name, item in value.items()}
         else:
             result[key] = value
     return result

@@ -9,6 +9,7 @@ from importlib.resources import files
 
 import msgspec
 
+from motia_runtime.http.asyncapi import asyncapi_document
 from motia_runtime.http.openapi import openapi_document
 from motia_runtime.http.page import AnyPage, Page
 from motia_spec.model import Project
@@ -31,4 +32,5 @@ def build_pages(project: Project) -> dict[str, AnyPage]:
     pages: dict[str, AnyPage]
     pages = {path: Page(kind, folder.joinpath(name).read_bytes()) for path, (name, kind) in STATIC.items()}
     pages["/schema/openapi.json"] = Page(JSON, msgspec.json.encode(openapi_document(project)))
+    pages["/schema/asyncapi.json"] = Page(JSON, msgspec.json.encode(asyncapi_document(project)))
     return pages

@@ -27,12 +27,24 @@ function Values({ values }) {
     ${rows.length > SHOWN && html`<p class="more muted">The first ${SHOWN} are shown; search for what you look for.</p>`}`;
 }
 
+/** What the app serves for other programs to read. */
+function Document({ name }) {
+  const loaded = useLoad((signal) => fetchDocument(`/schema/${name}.json`, signal), [name]);
+  return html`<${Loaded} of=${loaded}>${(data) => html`<div class="merged" data-test="document"><${Copy} text=${() => JSON.stringify(data, null, 2)} label="Copy as JSON" /><${Json} value=${data} /></div>`}<//>`;
+}
+
+async function fetchDocument(address, signal) {
+  const response = await fetch(address, { signal });
+  if (!response.ok) throw new Error(`${address} was answered with status ${response.status}; a step of the app may have that path.`);
+  return response.json();
+}
+
 export function Spec() {
   const { query } = useStore(route);
   const found = useStore(board);
   const tab = query.get("tab") ?? (found.findings.length ? "problems" : "values");
   const loaded = useLoad((signal) => get("spec", { signal }), [found.saves]);
-  return html`<div class="page"><header class="page-head"><h1>Spec</h1><p class="muted grow">${loaded.data?.files.join(", ")}</p><a href="/schema" target="_blank" rel="noopener">API reference ↗</a><a href="/schema/openapi.json" target="_blank" rel="noopener">openapi.json ↗</a></header>
-    <${Tabs} tabs=${[["problems", "Problems", found.findings.length], ["values", "Values and origins"], ["merged", "Merged"]]} current=${tab} onPick=${(key) => go(here({ tab: key }), { replace: true })} />
-    <div class="scroll">${tab === "problems" ? html`<${Problems} />` : html`<${Loaded} of=${loaded}>${(data) => (tab === "merged" ? html`<div class="merged"><${Copy} text=${() => JSON.stringify(data.merged, null, 2)} label="Copy as JSON" /><${Json} value=${data.merged} /></div>` : html`<${Values} values=${data.values} />`)}<//>`}</div></div>`;
+  return html`<div class="page"><header class="page-head"><h1>Spec</h1><p class="muted grow">${loaded.data?.files.join(", ")}</p><a href="/schema" target="_blank" rel="noopener">API reference ↗</a><a href="/schema/openapi.json" download>openapi.json</a><a href="/schema/asyncapi.json" download data-test="download">asyncapi.json</a></header>
+    <${Tabs} tabs=${[["problems", "Problems", found.findings.length], ["values", "Values and origins"], ["merged", "Merged"], ["openapi", "OpenAPI"], ["asyncapi", "AsyncAPI"]]} current=${tab} onPick=${(key) => go(here({ tab: key }), { replace: true })} />
+    <div class="scroll">${tab === "problems" ? html`<${Problems} />` : tab === "openapi" || tab === "asyncapi" ? html`<${Document} key=${tab} name=${tab} />` : html`<${Loaded} of=${loaded}>${(data) => (tab === "merged" ? html`<div class="merged"><${Copy} text=${() => JSON.stringify(data.merged, null, 2)} label="Copy as JSON" /><${Json} value=${data.merged} /></div>` : html`<${Values} values=${data.values} />`)}<//>`}</div></div>`;
 }
