@@ -33,6 +33,7 @@ COMMANDS: dict[
         "start": "Run the app in production.",
         "worker": "Run the handlers of one language, for the engines of the app.",
         "plan": "Show what the next start would change on the broker.",
+        "doctor": "Examine the broker and all that it stores, from end to end.",
     },
     "Look and touch": {
         "emit": "Emit an event.",

@@ -193,9 +193,15 @@ def _options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+def version_of(link: Link) -> str:
+    """Of the server: "2.14.1"."""
+    version = link.client.connected_server_version
+    return f"{version.major}.{version.minor}.{version.patch}"
+
+
 async def _check(link: Link, settings: Settings) -> None:
     """JetStream is there and new enough. Older servers store schedules and batches as ordinary messages without a word."""
-    version = str(link.client.connected_server_version).partition("v")[2].rstrip(">") or "of an unknown version"
+    version = version_of(link)
     account = await patiently(partial(_account, link, settings, version), ELECTION)
     if account.error is not None:
         raise Unsupported(f"NATS at {settings.shown} refuses JetStream to this account: {account.error.description}")

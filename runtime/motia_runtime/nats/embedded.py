@@ -29,8 +29,9 @@ import msgspec
 
 from motia_runtime.nats import binary
 from motia_runtime.nats.connect import Settings
+from motia_runtime.nats.damage import left_out
 from motia_runtime.nats.link import LOG
-from motia_runtime.nats.stuck import size_of, stuck
+from motia_runtime.nats.stuck import read, size_of, stuck
 
 if sys.platform != "win32":
     import fcntl
@@ -201,6 +202,11 @@ class EmbeddedServer:
             os.close(log)
         self.pid = self._process.pid
         self.url = await self._ready()
+        if damaged := left_out(read(self.folder / "server.log", self._logged)):
+            raise StartFailed(
+                f"the data in {self.store} is damaged, and nothing goes on before it is mended, or the app would begin anew in its place: "
+                f"restore the folder from a backup, or move it away to begin with nothing. nats-server says: {'; '.join(damaged[:3])}"
+            )
         self._port = _address(self.url)[1]
         _write_private(
             self.folder / "run.json", msgspec.json.encode(Running(self.url, self.token, os.getpid())).decode()

@@ -101,7 +101,7 @@ class Reader:
         stream, wire = self._layout.wire(pattern)
         while True:
             body = {"seq": after + 1, "next_by_subj": wire, "batch": limit, "max_bytes": STRETCH}
-            found, _, newest = await patiently(partial(self._many, stream, body, self._record))
+            found, _, newest = await patiently(partial(self.many, stream, body, self._record))
             if found or newest == 0:
                 return found
             after = newest  # the broker's own notes only
@@ -160,22 +160,20 @@ class Reader:
 
     async def _newest(self, stream: str, subjects: list[str], make: Make[T]) -> list[T] | None:
         """None: there are too many."""
-        records, status, _ = await self._many(stream, {"multi_last": subjects}, make)
+        records, status, _ = await self.many(stream, {"multi_last": subjects}, make)
         return None if status == 413 else records
 
     async def _forward(self, stream: str, wire: str, start: int, end: int | None) -> list[Record]:
         """Records of a subject or pattern with start <= seq < end, oldest first."""
         found: list[Record] = []
         while True:
-            page, _, newest = await self._many(
-                stream, {"seq": start, "next_by_subj": wire, "batch": PAGE}, self._record
-            )
+            page, _, newest = await self.many(stream, {"seq": start, "next_by_subj": wire, "batch": PAGE}, self._record)
             found += [record for record in page if end is None or record.seq < end]
             if newest == 0 or (end is not None and newest >= end - 1):
                 return found
             start = newest + 1
 
-    async def _many(self, stream: str, body: dict[str, Any], make: Make[T]) -> tuple[list[T], int, int]:
+    async def many(self, stream: str, body: dict[str, Any], make: Make[T]) -> tuple[list[T], int, int]:
         """(records, closing status, seq of the last answer; 0: there was none)."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[int] = loop.create_future()

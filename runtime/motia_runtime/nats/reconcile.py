@@ -14,9 +14,10 @@ import msgspec
 
 from motia_runtime.naming import INGRESS, change_durable, durable
 from motia_runtime.nats.appends import NOT_LEADER, Fault
+from motia_runtime.nats.damage import lost_bytes
 from motia_runtime.nats.durables import NOT_FOUND, listed
 from motia_runtime.nats.embedded import SPARE
-from motia_runtime.nats.link import ELECTION, Link, problem
+from motia_runtime.nats.link import ELECTION, LOG, Link, problem
 from motia_runtime.nats.reads import patiently
 from motia_runtime.nats.streams import RUN_BYTES, Config, Layout, desired
 from motia_runtime.ports import LogUnavailable
@@ -103,6 +104,14 @@ async def reconcile(
             raise ReconcileFailed(f"{difference}: the server refuses: {reply.error.description}")
     if store is not None and any(difference.action == "create" for difference, _ in todo):
         await asyncio.to_thread(sync_tree, store)
+    if store is not None:
+        for want in desired(project.nats, history=1, items=1, replicas=1):
+            if lost := await lost_bytes(link, want["name"]):
+                LOG.error(
+                    "stream %s: %d bytes of its records were damaged when nats-server started, and are left out: see `motia doctor`",
+                    want["name"],
+                    lost,
+                )
     return [difference for difference, _ in todo]
 
 

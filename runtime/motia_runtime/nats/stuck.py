@@ -29,13 +29,14 @@ async def stuck(log: Path, store: Path, since: int) -> None:
         if size < since:  # it has begun a new file
             since = 0
         if size > since:
-            tail = tail[-len(SAYS) :] + _read(log, since)
+            tail = tail[-len(SAYS) :] + read(log, since)
             since = size
     while shutil.disk_usage(store).free < ROOM:  # noqa: ASYNC110  # nobody tells
         await asyncio.sleep(LOOK)
 
 
-def _read(log: Path, since: int) -> bytes:
+def read(log: Path, since: int) -> bytes:
+    """What it says from there on; nothing when there is none."""
     try:
         with log.open("rb") as file:
             file.seek(since)
