@@ -59,8 +59,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def app(folder: Path) -> Iterator[AppProcess]:
     # records switched off: what is counted does not depend on them
     nobody = "http://127.0.0.1:9"  # takes the traces
-    env = {"MOTIA_METRICS": "0", "MOTIA_TRACING": "off", "OTEL_EXPORTER_OTLP_ENDPOINT": nobody}
-    with running_app(folder, env=env) as app:
+    env = {
+        "MOTIA_METRICS": "what the option goes before",
+        "MOTIA_TRACING": "off",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": nobody,
+    }
+    with running_app(folder, "start", "--metrics", "0", env=env) as app:
         yield app
 
 

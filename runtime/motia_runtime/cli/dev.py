@@ -8,7 +8,7 @@ import time
 
 import click
 
-from motia_runtime.cli.group import project_options, settings
+from motia_runtime.cli.group import metrics_option, project_options, settings
 
 
 @click.command("dev")
@@ -16,6 +16,7 @@ from motia_runtime.cli.group import project_options, settings
     "--port", type=click.IntRange(0, 65535), help="[default: server.port of the spec; the next free one if taken]"
 )
 @click.option("--host", help="Address to listen on.  [default: server.host of the spec, 127.0.0.1]")
+@metrics_option
 @click.option("--verbose", "-v", is_flag=True, help="Show debug lines.")
 @project_options
 @click.pass_context

@@ -85,3 +85,17 @@ class Group(click.Group):
             hint = f"did you mean `{ctx.command_path} {close[0]}`?" if close else f"there are: {', '.join(known)}"
             raise click.UsageError(f"no command {name!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+
+def _set_metrics(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    """Where the environment says it, for this process and those that it starts."""
+    if value is not None:
+        from motia_runtime.metrics.server import SETTING
+
+        os.environ[SETTING] = value
+
+
+metrics_option = click.option(
+    "--metrics", metavar="[HOST:]PORT", expose_value=False, callback=_set_metrics,
+    help="Serve metrics for Prometheus there, at /metrics.  [default: MOTIA_METRICS; none]",
+)  # fmt: skip

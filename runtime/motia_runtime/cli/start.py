@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from motia_runtime.cli.group import project_options, settings
+from motia_runtime.cli.group import metrics_option, project_options, settings
 
 if TYPE_CHECKING:
     from motia_runtime.engine import Role
@@ -43,6 +43,7 @@ MOST = 256  # workers
 @click.option(
     "--workbench", is_flag=True, help="Serve the Workbench, to those who know the token in MOTIA_ADMIN_TOKEN."
 )
+@metrics_option
 @click.option("--logs", "form", type=click.Choice(["json", "text"]), default="json", show_default=True)
 @click.option("--verbose", "-v", is_flag=True, help="Log debug lines.")
 @click.option("--worker", type=int, hidden=True)  # set by the supervisor: number of this process
