@@ -313,6 +313,7 @@ class App:
                 clock=self._clock,
                 state=engine.state,
                 streams=engine.streams,
+                live=engine.live,
                 tasks=engine.tasks,
                 board=self.board,
                 history=self._history_of(project),

@@ -181,6 +181,10 @@ def test_streams_show_items_as_they_change(page: Page, api: Api) -> None:
     visit(page, api, "/streams/progress")
     api.client.put("/progress/one")
     page.see('"percent": 40', "[data-test=items]")
+    with api.client.stream("GET", "/__motia/streams/progress/followed"):
+        page.see("0 items, 1 client", "[data-stream-group=followed]")
+        page.see("1 client connected", "[data-test=clients]")
+    page.see("0 clients connected", "[data-test=clients]")
     page.press("button", "Remove")
     page.press("button", "Remove it?")
     page.see("Nothing", "[data-test=empty]")

@@ -72,6 +72,29 @@ async def test_it_tells_what_happens(api: Api) -> None:
     await wire.close()
 
 
+async def test_it_tells_who_follows_streams(api: Api) -> None:
+    wire = await look(api.app)
+    assert (await until(wire, "clients"))["groups"] == []
+    first, second = await connect(port(api.app)), await connect(port(api.app))
+    await first.join("progress", "a/b")
+    await first.join("progress", "a/b", "one")
+    await second.join("progress", "a/b", "two")
+    await second.join("progress", "c")
+    told: dict[str, Any] = {}
+    while {each["group"]: each["clients"] for each in told.get("groups", [])} != {"a/b": 2, "c": 1}:
+        told = await until(wire, "clients")
+    assert told["clients"] == 2
+    late = await look(api.app)
+    assert {each["clients"] for each in (await until(late, "clients"))["groups"]} == {1, 2}
+    await late.close()
+    await second.close()
+    while told["clients"] != 1:
+        told = await until(wire, "clients")
+    assert [(each["stream"], each["group"], each["clients"]) for each in told["groups"]] == [("progress", "a/b", 1)]
+    await first.close()
+    await wire.close()
+
+
 async def test_a_save_is_told_and_the_new_version_takes_the_channel(api: Api) -> None:
     spec = api.app.folder / "motia.yaml"
     good = spec.read_text()

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.live.hub import Hub
 from motia_runtime.logs import Mask
 from motia_runtime.ports import Clock, Log
 from motia_runtime.state import StateStore
@@ -30,6 +31,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     state: StateStore
     streams: StreamStore
+    live: Hub  # who follows them
     tasks: Tasks
     board: Board
     history: History

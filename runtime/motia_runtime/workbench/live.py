@@ -5,6 +5,7 @@ Messages are JSON with a `type`:
     hello    once: version of the spec that runs
     runs     runs that have ended: [{trace_id, span_id, step, outcome, started, duration, attempt, emits}]
     steps    every 2 seconds at most, when anything changed: how each step stands
+    clients  every 2 seconds at most, when anything changed: how many follow streams, by group
     board    a save was looked at: its findings
     lost     the browser was too slow and has missed events: read anew
 
@@ -25,6 +26,7 @@ from motia_runtime.http.guard import Receive, Send
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.records import RunRecord
 from motia_runtime.standings import standings
+from motia_runtime.workbench.audience import audience
 from motia_runtime.workbench.bench import Bench
 
 POLL = 2.0  # seconds between looks at the steps' backlogs
@@ -64,6 +66,7 @@ class Hub:
         self._lookers: set[_Looker] = set()
         self._polling: asyncio.Task[None] | None = None
         self._steps = b""
+        self._clients = b""
         self._closed = False
         bench.board.listeners.append(self._saved)
 
@@ -108,12 +111,14 @@ class Hub:
     def _enter(self, looker: _Looker) -> None:
         self._lookers.add(looker)
         if self._polling is None:
-            self._steps = b""
+            self._steps = self._clients = b""
             self._bench.history.listeners.append(self._ran)
             self._polling = asyncio.create_task(self._poll())
             self._polling.add_done_callback(_tell)
-        elif self._steps:
-            looker.tell(self._steps)
+        else:
+            for known in (self._steps, self._clients):
+                if known:
+                    looker.tell(known)
 
     def _leave(self, looker: _Looker) -> None:
         self._lookers.discard(looker)
@@ -146,6 +151,10 @@ class Hub:
 
     async def _poll(self) -> None:
         while True:
+            clients = _encode({"type": "clients", **audience(self._bench.live)})
+            if clients != self._clients:
+                self._clients = clients
+                self._tell_all(clients)
             with contextlib.suppress(LogUnavailable):
                 await self._bench.history.index()  # from now on it follows
                 event = _encode({"type": "steps", "steps": await self.steps()})

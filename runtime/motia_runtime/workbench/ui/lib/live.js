@@ -16,6 +16,9 @@ export const board = new Store({ broken: "", saves: 0, findings: [] });
 /** How each step stands, by name. @type {Store<Map<string, any>>} */
 export const standings = new Store(new Map());
 
+/** Who follows streams, by group. */
+export const audience = new Store({ clients: 0, groups: [] });
+
 /** @type {Set<(runs: any[]) => void>} */
 const listeners = new Set();
 
@@ -30,6 +33,7 @@ export function useRuns(seen, inputs) {
 function take(event) {
   if (event.type === "runs") for (const listener of [...listeners]) listener(event.runs);
   else if (event.type === "steps") standings.set(new Map(event.steps.map((step) => [step.step, step])));
+  else if (event.type === "clients") audience.set(event);
   else if (event.type === "board") board.set(event.board);
   else if (event.type === "hello") {
     board.set(event.board);
