@@ -1,7 +1,7 @@
 """`orderBy`: the events of one key are handled in the order of their emits, one at a time; those of other keys beside them.
 
 One engine at a time handles the step (`leading`), gets all of its deliveries (`alone` of `ports.Log.consume`), and lines events up by key. It first waits until everything that another engine had in hand has come to it, and goes on in
-the order of the log. A failed event keeps its place in its line until its next attempt: it is held in hand, so only its own key waits. Who comes late after having been
+the order of the log; so it does when deliveries were lost on their way to it (`Delivery.nth`). A failed event keeps its place in its line until its next attempt: it is held in hand, so only its own key waits. Who comes late after having been
 stopped finds the plans of those runs in its way.
 """
 
@@ -50,6 +50,8 @@ class OrderedWorker(EventWorker):
         ] = {}  # the first of each is at work, ready, or waits for its next attempt
         self._ready: deque[str] = deque()  # keys whose first may run
         self._keys: dict[Delivery, str] = {}
+        self._held: set[int] = set()  # their seqs
+        self._nth = 0  # of the newest delivery; 0: none is known
         self._again: dict[Delivery, float] = {}  # at work and to be tried again then (`Clock.steady`)
         self._sleeping: dict[str, asyncio.Task[None]] = {}  # by key
         runs.cancels.on_cancel.append(self._wake_cancelled)
@@ -84,6 +86,7 @@ class OrderedWorker(EventWorker):
 
     async def _take_over(self) -> None:
         self._gathered = {}
+        self._nth = 0
         self._taking = True
         self._consumer = await self._consume(IN_HAND)
         if (await self.runs.services.log.backlog(durable(self.step.name))).in_flight:
@@ -97,13 +100,17 @@ class OrderedWorker(EventWorker):
         began = clock.steady()
         while True:
             await clock.pause(LOOK)
+            here = len(self._held) + len(
+                self._gathered or ()
+            )  # before asking: what comes meanwhile is in flight as well
             try:
                 backlog = await log.backlog(durable(self.step.name))
             except LogUnavailable:
+                began = clock.steady()  # nor could anything come
                 continue
-            if self._gathered is None or backlog.in_flight <= len(self._gathered):
+            if backlog.in_flight <= here:
                 break
-            if clock.steady() - began > STRANGER:
+            if clock.steady() - max(began, log.in_touch_since) > STRANGER:
                 _log.warning("%s: others hold events of it and keep no order", self.step.name)
                 break
         del self._sleeping[""]
@@ -129,7 +136,7 @@ class OrderedWorker(EventWorker):
         waiting += [a.delivery for line in self._lines.values() for a in line if a.delivery not in at_work]
         for delivery in sorted(waiting, key=lambda d: d.record.seq):
             delivery.nak(0)
-            self._keys.pop(delivery, None)
+            self._forget(delivery)
         self._gathered = {}
         self._lines = {self._keys[d]: deque([a]) for d in at_work for a in [self._lines[self._keys[d]][0]]}
 
@@ -163,8 +170,21 @@ class OrderedWorker(EventWorker):
         self.runs.work.set()
         if not self._taking:
             delivery.nak(0)
+            return
+        seq = delivery.record.seq
+        lost, self._nth = self._nth and delivery.nth != self._nth + 1, delivery.nth
+        if lost and self._gathered is None:
+            # such as what was on its way when the connection broke: it comes again after the ack wait, and what is behind it waits for it
+            _log.info("%s: deliveries were lost on their way; what comes now waits for them", self.step.name)
+            self._gathered = {}
+            self._sleeping[""] = asyncio.create_task(self._gather())
+        if seq in self._held:
+            if self._consumer is not None:
+                self._consumer.resume(1)  # it has its place already, which the broker could not know
         elif self._gathered is not None:
-            self._gathered[delivery.record.seq] = delivery
+            if self._gathered.pop(seq, None) is not None and self._consumer is not None:
+                self._consumer.resume(1)
+            self._gathered[seq] = delivery
         else:
             self._line_up(delivery)
 
@@ -176,6 +196,7 @@ class OrderedWorker(EventWorker):
             found = None
         key = f"event {delivery.record.seq}" if found is None else f"key {found}"  # without a key, nothing is before it
         self._keys[delivery] = key
+        self._held.add(delivery.record.seq)
         line = self._lines.get(key)
         if line is not None:
             line.append(arrival)
@@ -223,7 +244,7 @@ class OrderedWorker(EventWorker):
         else:
             if again is not None:
                 delivery.nak(0)
-            del self._keys[delivery]
+            self._forget(delivery)
             line.popleft()
             if line:
                 self._ready.append(key)
@@ -232,6 +253,10 @@ class OrderedWorker(EventWorker):
             if self._consumer is not None:
                 self._consumer.resume(1)
         self._fill()
+
+    def _forget(self, delivery: Delivery) -> None:
+        if self._keys.pop(delivery, None) is not None:
+            self._held.discard(delivery.record.seq)
 
     async def _wake(self, key: str, at: float) -> None:
         clock = self.runs.services.clock

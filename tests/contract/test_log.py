@@ -668,6 +668,7 @@ async def test_given_back_it_comes_again_and_counts(log: Log) -> None:
     await inbox.nothing(0.3)
     third = await inbox.next()
     assert third.delivered == 3
+    assert [second.nth, third.nth] == [first.nth + 1, first.nth + 2]
     assert time.time() - given >= 0.55
     third.ack()
     third.nak(0)  # it has been ended: nothing happens

@@ -159,3 +159,71 @@ async def test_another_engine_goes_on_where_the_leading_one_ends(tmp_path: Path,
         for task in [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
             task.cancel()
         log.close()
+
+
+class LossyLog(FaultyLog):
+    """Loses deliveries on their way, as a connection does that breaks. More comes while it is asked how many are in flight."""
+
+    def __init__(self, log: MemoryLog, lost: range) -> None:
+        super().__init__(log)
+        self.lost = lost
+        self.gone: list[int] = []
+        self.more: list[dict[str, Any]] = []
+        self.send: Any = None
+
+    async def consume(self, name: str, subjects: Any, deliver: Any, **options: Any) -> Any:
+        def lossy(delivery: Any) -> None:
+            if delivery.nth in self.lost:
+                self.gone.append(delivery.record.seq)
+                consumer.resume(1)  # its request ended with the connection
+            else:
+                deliver(delivery)
+
+        consumer = await super().consume(name, subjects, lossy, **options)
+        return consumer
+
+    async def backlog(self, name: str) -> Any:
+        backlog = await super().backlog(name)
+        for _ in range(len(self.lost) + 2):
+            if self.more:
+                await self.send(self.more.pop(0))
+        await quiet(40)
+        return backlog
+
+
+async def test_what_is_lost_on_its_way_keeps_its_place(tmp_path: Path) -> None:
+    _write(tmp_path)
+    project = compile_project(tmp_path, environ={}).require()
+    bound, types = bind(project), load_types(project, generate)
+
+    async def settle() -> None:
+        await quiet(60)
+
+    clock = VirtualClock(settle=settle)
+    log = MemoryLog(clock)
+    lossy = LossyLog(log, range(10, 17))
+
+    async def send(data: dict[str, Any]) -> None:
+        await publish(log, project, types, "a", data)
+
+    lossy.send = send
+    engine = Engine(project, bound, types, lossy, clock)
+    try:
+        await engine.start()
+        for n in range(10):
+            for key in "abc":
+                await send({"key": key, "n": n})
+        lossy.more = [{"key": key, "n": n} for n in range(10, 30) for key in "abc"]
+        await clock.advance(60)
+        assert len(lossy.gone) == 7
+        for data in lossy.more:
+            await send(data)
+        await clock.advance(60)
+        parts: Any = log._parts
+        done = [msgspec.json.decode(r.data) for r in parts["ev"].records.values() if r.subject == "ev.done"]
+        assert _by_key(done) == {key: list(range(30)) for key in "abc"}
+    finally:
+        lossy.dead = True
+        for task in [t for t in asyncio.all_tasks() if t is not asyncio.current_task()]:
+            task.cancel()
+        log.close()

@@ -246,6 +246,10 @@ class _Delivery:
     def delivered(self) -> int:
         return self._delivery.delivered
 
+    @property
+    def nth(self) -> int:
+        return self._delivery.nth
+
     def _end(self, name: str, end: Callable[[], None]) -> None:
         log = self._log
         if log.still:

@@ -23,6 +23,7 @@ class Durable:
         self.most: int | None = None
         self.next = part.top + 1
         self.delivered = part.top  # seq of the newest one
+        self.made = 0  # deliveries
         self.paused_until = 0.0
         self.open: dict[int, int] = {}  # seq -> how often delivered; not ended
         self._again: list[int] = []  # heap of those to be delivered once more
@@ -78,6 +79,7 @@ class Durable:
             self._running.remove(free[0])
             self._running.append(free[0])  # the others first, next time
             self.open[record.seq] = self.open.get(record.seq, 0) + 1
+            self.made += 1
             free[0].give(_Delivery(self, record, self.open[record.seq]))
 
     def _take(self) -> Record | None:
@@ -121,11 +123,12 @@ class Running:
 class _Delivery:
     """`ports.Delivery`."""
 
-    __slots__ = ("_durable", "_ended", "_wait", "delivered", "record")
+    __slots__ = ("_durable", "_ended", "_wait", "delivered", "nth", "record")
 
     def __init__(self, durable: Durable, record: Record, delivered: int) -> None:
         self.record = record
         self.delivered = delivered
+        self.nth = durable.made
         self._durable = durable
         self._ended = False
         self._wait = self._start()

@@ -34,6 +34,7 @@ class NatsDelivery(msgspec.Struct, eq=False):
     _reply: str
     record: Record
     delivered: int
+    nth: int
     _ended: bool = False
 
     def _end(self, word: bytes) -> None:
@@ -163,7 +164,7 @@ class NatsConsumer:
         fields = ack_fields(reply)
         if fields is None:
             return
-        delivered, seq, time = fields
+        delivered, seq, nth, time = fields
         if self._asked:
             self._asked -= 1
         elif not self._stopped:  # from a request we took for lost
@@ -187,7 +188,7 @@ class NatsConsumer:
             given = own_id(head)
             head = marker or own_head(head)
         record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time, id=given)
-        self._deliver(NatsDelivery(self._link, reply, record, delivered))
+        self._deliver(NatsDelivery(self._link, reply, record, delivered, nth))
         if self._credit and self._credit >= self._asked and not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._ask)

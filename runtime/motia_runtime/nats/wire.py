@@ -43,10 +43,10 @@ def decode_head(block: bytes) -> tuple[int, dict[str, str]]:
     return status, head
 
 
-def ack_fields(reply: str) -> tuple[int, int, float] | None:
-    """(delivered, stream sequence, stored at) from "$JS.ACK..."; None for any other subject. ADR-15 has both forms."""
+def ack_fields(reply: str) -> tuple[int, int, int, float] | None:
+    """(delivered, stream sequence, number of the delivery, stored at) from "$JS.ACK..."; None for any other subject. ADR-15 has both forms."""
     parts = reply.split(".")
     if len(parts) < 9 or parts[0] != "$JS" or parts[1] != "ACK":
         return None
     at = 4 if len(parts) == 9 else 6  # the longer form names domain and account first
-    return int(parts[at]), int(parts[at + 1]), int(parts[at + 3]) / 1e9
+    return int(parts[at]), int(parts[at + 1]), int(parts[at + 2]), int(parts[at + 3]) / 1e9
