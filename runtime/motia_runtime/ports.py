@@ -87,7 +87,7 @@ class Delivery(Protocol):
     @property
     def delivered(self) -> int: ...  # 1 the first time
     @property
-    def nth(self) -> int: ...  # of all deliveries of its consumer: after a gap, some were lost on their way, or went to another instance
+    def nth(self) -> int: ...  # of all its consumer's deliveries; after a gap, some were lost, or went elsewhere
     def ack(self) -> None: ...
     def nak(self, delay: float) -> None: ...  # seconds; 0 gives it back at once
     def term(self, reason: str) -> None: ...
