@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
@@ -64,7 +65,12 @@ async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
     prefixes = set()
 
     async def open_log(
-        *, fast: bool = True, nats: Nats | None = None, project: Project | None = None, ack_wait: float = ACK_WAIT
+        *,
+        fast: bool = True,
+        nats: Nats | None = None,
+        project: Project | None = None,
+        ack_wait: float = ACK_WAIT,
+        now: Callable[[], float] = time.time,
     ) -> NatsLog:
         link = await connect(nats_server.settings, name="test", fast=fast)
         links.append(link)
@@ -72,7 +78,7 @@ async def nats_log(nats_server: EmbeddedServer) -> AsyncIterator[OpenLog]:
             project = Project(root=Path("/"), files=(), name="test", nats=nats or Nats(prefix=f"t{next(PREFIXES)}"))
         await reconcile(link, project, store=None, keep=())
         prefixes.add(project.nats.prefix or project.name)
-        return NatsLog(link, project.nats, ack_wait=ack_wait)
+        return NatsLog(link, project.nats, ack_wait=ack_wait, now=now)
 
     yield open_log
     for prefix in prefixes:

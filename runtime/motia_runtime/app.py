@@ -21,7 +21,7 @@ from motia_generator.drawing import draw
 from motia_generator.layout import layout
 from motia_runtime.bind import REMOTE, bind
 from motia_runtime.broker import Broker, join_broker, open_broker
-from motia_runtime.clock import SystemClock
+from motia_runtime.clock import SystemClock, following
 from motia_runtime.engine import Engine, Role
 from motia_runtime.http.app import OwnPath, build_app
 from motia_runtime.http.guard import App as ASGIApp
@@ -331,7 +331,8 @@ class App:
 async def run(project: Project, place: Place, *, environ: Mapping[str, str] | None = None) -> AsyncIterator[App]:
     """The app, serving, for as long as the block lasts; then drained."""
     clock = SystemClock()
-    async with (join_broker if place.shared else open_broker)(project, environ) as broker:
+    opened = (join_broker if place.shared else open_broker)(project, environ, now=clock.time)
+    async with opened as broker, following(clock, broker.log.feed):
         app = App(broker, clock, place, build_pages)
         await app.start(project)
         try:

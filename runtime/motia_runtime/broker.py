@@ -6,7 +6,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -69,29 +70,35 @@ async def hold_broker(project: Project, environ: Mapping[str, str] | None = None
 
 
 @asynccontextmanager
-async def open_broker(project: Project, environ: Mapping[str, str] | None = None) -> AsyncIterator[Broker]:
+async def open_broker(
+    project: Project, environ: Mapping[str, str] | None = None, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[Broker]:
     """The broker of an app that runs, for as long as the block lasts: embedded, or where NATS_URL or the spec says; made to fit the spec.
 
     Raises `StoreBusy` when another process runs the embedded server, `StartFailed`, `NoServer`, `LogUnavailable` when the broker can't be
-    reached, `Unsupported` when it is too old, `ReconcileFailed` when it can't be made to fit."""
-    async with _placed(project, environ) as place, _connected(project, *place) as broker:
+    reached, `Unsupported` when it is too old, `ReconcileFailed` when it can't be made to fit. `now`: the clock of what is appended for later."""
+    async with _placed(project, environ) as place, _connected(project, *place, now) as broker:
         await broker.fit(project)
         yield broker
 
 
 @asynccontextmanager
-async def join_broker(project: Project, environ: Mapping[str, str] | None = None) -> AsyncIterator[Broker]:
+async def join_broker(
+    project: Project, environ: Mapping[str, str] | None = None, *, now: Callable[[], float] = time.time
+) -> AsyncIterator[Broker]:
     """The broker as a command sees it: that of the running app, as it is, or a server of its own for the moment when nothing runs."""
     environ = os.environ if environ is None else environ
     async with contextlib.AsyncExitStack() as stack:
         url = broker_url(project, environ)
         if url != EMBEDDED:
-            yield await stack.enter_async_context(_connected(project, Settings.from_environ(url, environ), False, None))
+            yield await stack.enter_async_context(
+                _connected(project, Settings.from_environ(url, environ), False, None, now)
+            )
         elif (running := find_running(project.root)) is not None:
-            yield await stack.enter_async_context(_connected(project, running.settings, True, None))
+            yield await stack.enter_async_context(_connected(project, running.settings, True, None, now))
         else:
             server = await stack.enter_async_context(_embedded(project))
-            yield await stack.enter_async_context(_connected(project, server.settings, True, server.store))
+            yield await stack.enter_async_context(_connected(project, server.settings, True, server.store, now))
 
 
 @asynccontextmanager
@@ -133,9 +140,12 @@ async def _embedded(project: Project) -> AsyncIterator[EmbeddedServer]:
 
 
 @asynccontextmanager
-async def _connected(project: Project, settings: Settings, embedded: bool, store: Path | None) -> AsyncIterator[Broker]:
+async def _connected(
+    project: Project, settings: Settings, embedded: bool, store: Path | None, now: Callable[[], float] = time.time
+) -> AsyncIterator[Broker]:
     link = await connect_link(settings, name=f"motia {project.name}")
     try:
-        yield Broker(NatsLog(link, project.nats, embedded=embedded), settings.shown, embedded, link, store, settings)
+        log = NatsLog(link, project.nats, embedded=embedded, now=now)
+        yield Broker(log, settings.shown, embedded, link, store, settings)
     finally:
         await link.close()

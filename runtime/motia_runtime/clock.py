@@ -7,11 +7,15 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
-from motia_runtime.ports import Clock
+from motia_runtime.ports import Clock, Feed, LogUnavailable
 
-LONGEST = 60.0  # seconds slept at a time, so that a clock set by hand is noticed
+LONGEST = 60.0  # seconds slept at a time, so that a clock that was set is noticed
+NEAR = 0.5  # seconds that two clocks may differ
+ASKED = 10.0  # seconds between looks at the broker's clock
+ASKING = 1.0  # seconds an answer may take that tells the time
 ROUNDS = 100  # turns of the event loop that work set off by a due time is given
 
 
@@ -24,20 +28,55 @@ def steady() -> float:
 
 
 class SystemClock:
-    """The machine's wall clock."""
+    """The time of the machine's wall clock when this was made, and what has passed since; the broker's while it is `following` that. So no step of the
+    machine's clock moves it, and a delay is as long as it says, though the broker is told a time of day."""
+
+    def __init__(self) -> None:
+        self._epoch = time.time() - steady()
 
     def time(self) -> float:
-        return time.time()
+        return steady() + self._epoch
+
+    def set(self, now: float) -> None:
+        """It is now so late, in seconds since the epoch; ignored when that is nothing new."""
+        if abs(now - self.time()) > NEAR:
+            self._epoch = now - steady()
 
     def steady(self) -> float:
         return steady()
 
     async def sleep_until(self, when: float) -> None:
-        while (left := when - time.time()) > 0:  # noqa: ASYNC110  # waits for a time, not for somebody
+        while (left := when - self.time()) > 0:  # noqa: ASYNC110  # waits for a time, not for somebody
             await asyncio.sleep(min(left, LONGEST))
 
     async def pause(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+
+@asynccontextmanager
+async def following(clock: SystemClock, feed: Feed) -> AsyncIterator[None]:
+    """The clock goes by the broker's for as long as the block lasts, where that can be asked."""
+
+    async def ask() -> None:
+        with contextlib.suppress(LogUnavailable):
+            asked = steady()
+            position = await feed.position()
+            took = steady() - asked
+            if took < ASKING:
+                clock.set(position.time + took / 2)
+
+    async def keep_asking() -> None:
+        while True:
+            await asyncio.sleep(ASKED)
+            await ask()
+
+    await ask()
+    asking = asyncio.create_task(keep_asking())
+    try:
+        yield
+    finally:
+        asking.cancel()
+        await asyncio.wait([asking])
 
 
 class VirtualClock:

@@ -220,4 +220,4 @@ def _failure(request: Request[Any, Any, Any], error: Exception) -> LitestarRespo
     return _respond(problem(500, "The request could not be answered."))
 
 
-__all__ = ["Application", "OwnPath", "build_app"]
+__all__ = ["Application", "OwnPath", "SocketPath", "build_app"]

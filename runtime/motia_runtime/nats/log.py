@@ -50,10 +50,20 @@ class _Purged(msgspec.Struct):
 class NatsLog:
     """See the module. Lives as long as the link; closing the link ends it. The streams must be there (`reconcile`).
 
-    `embedded`: there is one replica, whatever the spec says. `ack_wait`: seconds until an un-ended delivery comes again."""
+    `embedded`: there is one replica, whatever the spec says. `ack_wait`: seconds until an un-ended delivery comes again. `now`: what time it is,
+    by the clock that `at` of an append goes by."""
 
-    def __init__(self, link: Link, nats: Nats, *, embedded: bool = False, ack_wait: float = ACK_WAIT) -> None:
+    def __init__(
+        self,
+        link: Link,
+        nats: Nats,
+        *,
+        embedded: bool = False,
+        ack_wait: float = ACK_WAIT,
+        now: Callable[[], float] = time.time,
+    ) -> None:
         self._link = link
+        self._now = now
         self._layout = Layout(nats.prefix)
         self._ack_wait = ack_wait
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
@@ -103,7 +113,7 @@ class NatsLog:
             if not subject.startswith(("ev.", "retry.")) or expect is not None:
                 raise ValueError(f"`at` is for events, without `expect`: not for {subject!r}")
             if (
-                slot is not None or at > time.time()
+                slot is not None or at > self._now()
             ):  # of the past in a slot: replaces what waits there, and is sent at once
                 head = {
                     **(head or {}),
