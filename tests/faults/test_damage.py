@@ -86,6 +86,8 @@ async def test_nothing_is_missing_without_a_word(app: Path, tmp_path: Path) -> N
     assert {part: len(records) for part, records in whole.items()} == {"ev": EVENTS, "st": 50}
     code, says = await doctor(app)
     assert (code, [each for each in says if each["says"] == "bad"]) == (0, [])
+    about = [each["about"] for each in says]
+    assert about.count("stream shop_events") == 1
     kept = tmp_path / "kept"
     store = folder(app) / "store"
     shutil.copytree(store, kept)

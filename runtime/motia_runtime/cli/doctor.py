@@ -84,8 +84,8 @@ async def _findings(project: Project) -> AsyncIterator[Finding]:
             if not differences:
                 yield Finding("ok", "spec and broker", "the broker has what the spec needs")
             layout = Layout(project.nats.prefix)
-            for part in [*PARTS, *BUCKETS]:
-                if layout.stream(part) not in missing:
+            for stream, part in {layout.stream(part): part for part in [*PARTS, *BUCKETS]}.items():
+                if stream not in missing:
                     yield _seen(await examine(broker.link, layout, part))
             if layout.stream("dlq") not in missing and (letters := await broker.log.counts("dlq.>")):
                 waiting = sum(letters.values())
