@@ -27,7 +27,8 @@ KEPT = 7 * 86_400.0  # seconds that a note stays
 
 
 class Note(msgspec.Struct, frozen=True):
-    """Of one engine. All of its plans up to `newest` are done, but those from `open` on (0: none is open)."""
+    """Of one engine. All of its plans up to `newest` are done, but those from `open` on (0: none is open). Of one that is being stored, or was and nobody
+    knows whether, `open` is no more than its seq would be."""
 
     newest: int
     open: int
@@ -55,7 +56,7 @@ class Orphans:
         self._clock = clock
         self._engine = engine
         self._number = 0
-        self._open: dict[str, int] = {}  # subject -> seq, 0 while that is not known
+        self._open: dict[str, int] = {}  # subject -> seq; while that is not known, one that it will be no less than
         self._unknown: set[str] = set()  # of them, those whose outcome nobody knows
         self._newest = 0
         self._noted = float("-inf")
@@ -71,7 +72,7 @@ class Orphans:
         if subject is None:
             self._number += 1
             subject = f"tx.=a.{encode(self._engine)}.{self._number}"
-        self._open[subject] = 0
+        self._open[subject] = self._newest + 1
         if self._renewing is None:
             self._renewing = asyncio.get_running_loop().create_task(self._renew())
 
@@ -101,8 +102,7 @@ class Orphans:
 
     async def _note(self) -> None:
         async with self._noting:
-            seqs = [seq for seq in self._open.values() if seq]
-            note = Note(self._newest, min(seqs, default=0))
+            note = Note(self._newest, min(self._open.values(), default=0))
             at = self._clock.steady()
             await self._log.append(note_subject(self._engine), _encode(note), ttl=KEPT)
             self._noted = at
