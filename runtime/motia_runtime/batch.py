@@ -251,7 +251,8 @@ class BatchWorker(EventWorker):
                 attempt.conflicts = conflicts
                 values = [arrival.value for arrival, _ in pairs]
                 try:
-                    await self.runs.executor.run(self._plan.bound.handler, (values,), attempt.ctx, self.step.timeout)
+                    handler = first.apart or self._plan.bound.handler
+                    await self.runs.executor.run(handler, (values,), attempt.ctx, self.step.timeout)
                     own = await attempt.commit()
                 except LogUnavailable:
                     raise

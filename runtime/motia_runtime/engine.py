@@ -24,6 +24,7 @@ from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
 from motia_runtime.handler import Request
 from motia_runtime.ingress import IngressWorker
+from motia_runtime.isolation.apart import Apart
 from motia_runtime.isolation.pool import Pools
 from motia_runtime.live.door import Door
 from motia_runtime.live.hub import Hub
@@ -93,7 +94,7 @@ class Engine:
         self.runners: dict[str, ApiRunner] = {}  # of the api steps that `run_api` is not for, by name
         self.limiters: dict[str, Limiter] = {}  # of those with a rate limit
         self.running = False
-        self._suspects = Suspects(log)
+        self._suspects = Suspects(log, Apart(project))
         if any(topic.external == "in" for topic in project.topics.values()):
             ingress = IngressWorker(project, self._runs)
             (self._elsewhere if role == "http" else self._workers).append(ingress)

@@ -23,6 +23,7 @@ from motia_runtime.controls.priority import LOOK_AHEAD, ByPriority, urgency_of
 from motia_runtime.deadletters import HISTORY, Story, letter_of, rounds_of
 from motia_runtime.handler import NonRetryable, RetryLater, Trigger, ValidationFailed
 from motia_runtime.inputs import inputs_of
+from motia_runtime.isolation.failures import WorkerDied
 from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.naming import durable, encode, event_subject, plan_subject, retry_subject, topic_of
 from motia_runtime.plans import Planned
@@ -116,27 +117,45 @@ class EventWorker(Worker):
     async def _run_alone(self, arrival: Arrival) -> None:
         if await self.recovered(arrival):
             return
-        async with self.alone(arrival) as may_run:
-            if may_run:
-                try:
-                    await self._run(arrival)
-                finally:
-                    self._survived(arrival)
+        async with self._suspects.trial(self.step, arrival.asked.event_id, self._plan.bound.handler) as trial:
+            if trial.guilty:
+                await self._bury_guilty(arrival)
+                return
+            arrival.apart = trial.handler
+            try:
+                await self._run_until_it_ends(arrival)
+            finally:
+                arrival.apart = None
+                self._survived(arrival)
+
+    async def _run_until_it_ends(self, arrival: Arrival) -> None:
+        while True:
+            try:
+                await self._run(arrival)
+                return
+            except WorkerDied as problem:
+                if await self._suspects.died(self.step, arrival.asked.event_id):
+                    await self._bury_guilty(arrival, f"; at last {problem}", problem.stack)
+                    return
 
     @asynccontextmanager
     async def alone(self, arrival: Arrival) -> AsyncIterator[bool]:
         if not self._suspects.suspected(arrival.delivery):
             yield True
             return
-        async with self._suspects.trial(self.step, arrival.asked.event_id) as may_run:
-            if not may_run:
-                times = f"{arrival.delivery.delivered} deliveries"
-                await self.bury(arrival, "ProcessDied", f"the process died each time this event was run ({times})")
-            yield may_run
+        async with self._suspects.trial(self.step, arrival.asked.event_id) as trial:
+            if trial.guilty:
+                await self._bury_guilty(arrival)
+            yield not trial.guilty
+
+    async def _bury_guilty(self, arrival: Arrival, more: str = "", stack: str = "") -> None:
+        message = f"the process died each time this event was run ({arrival.delivery.delivered} deliveries{more})"
+        await self._end_failed(arrival, self.attempt(arrival), ErrorInfo("ProcessDied", message, stack))
+        self._survived(arrival)
 
     def _survived(self, arrival: Arrival) -> None:
         if self._suspects.suspected(arrival.delivery):
-            self._suspects.survived(self.step, arrival.asked.event_id)
+            self._suspects.cleared(self.step, arrival.asked.event_id)
 
     async def _run(self, arrival: Arrival) -> None:
         runs, step, asked = self.runs, self.step, arrival.asked
@@ -145,7 +164,7 @@ class EventWorker(Worker):
         claim = self._claim(arrival)
         if not arrival.fresh and await self._recovered(arrival, claim):
             return
-        handler, timeout = self._plan.bound.handler, step.timeout
+        handler, timeout = arrival.apart or self._plan.bound.handler, step.timeout
         cancels, watchdog = runs.cancels, runs.executor.watchdog
         conflicts = 0
         try:
@@ -218,6 +237,9 @@ class EventWorker(Worker):
 
     async def _failed(self, arrival: Arrival, attempt: Attempt, problem: Exception) -> None:
         retry, asked = self.step.retry, arrival.asked
+        if arrival.apart is not None and isinstance(problem, WorkerDied):
+            self.runs.end(attempt, "retry", self.runs.describe(problem))
+            raise problem  # no attempt has failed: this is what it is tried for
         if isinstance(problem, Unreadable) and await self._parked(arrival, attempt):
             return
         error = self.runs.describe(problem.fault if isinstance(problem, Unreadable) else problem)

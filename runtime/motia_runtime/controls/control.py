@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from motia_runtime.bind import Bound
 from motia_runtime.ports import Delivery, Record
 from motia_runtime.runner import TraceContext
 from motia_runtime.runs import Attempt, Runs
@@ -92,6 +93,7 @@ class Arrival(msgspec.Struct, eq=False):
     _read: Callable[[str, bytes], Any] | None
     since: float = 0.0  # by `Clock.steady`
     _value: Any = None
+    apart: Bound | None = None  # the handler in a process of its own, for an event that may have killed one (`suspects`)
 
     def __post_init__(self) -> None:
         self.since = self.hands.runs.services.clock.steady()

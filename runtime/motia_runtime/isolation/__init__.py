@@ -1,6 +1,7 @@
 """Steps with `isolation: process`: their handlers run in processes of their own, their effects stay here.
 
 pool      the worker processes of one step: started when needed, kept, replaced when one dies
+apart     handlers of other steps in such a process for a while, for events that may kill theirs
 process   one of them, from its start to its end; also its output and what is said when it dies
 requests  what a handler asks for over there, done here on the context of its attempt
 wire      what both sides say to each other
