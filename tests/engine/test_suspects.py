@@ -8,6 +8,7 @@ import os
 import pytest
 
 from motia_runtime import suspects as suspects_module
+from motia_runtime.bind import Bound
 from motia_runtime.isolation.apart import Apart
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.suspects import BESIDE, GUILTY, UNLUCKY, Lane, Suspects
@@ -86,6 +87,21 @@ async def test_its_own_process_that_dies_while_the_app_lives_is_proof(make_app):
         assert await second.may_run(STEP, "7", apart=True), "the app has died, which proves nothing"
         assert await second.died(STEP, "7"), "what was proved before still counts"
         assert not await first.may_run(STEP, "7", apart=True)
+
+
+async def test_a_handler_that_is_in_another_process_anyway_stays_there(make_app):
+    """In a worker over NATS, or by `isolation: process`: when the app dies, its handler has not done that."""
+
+    async def run(*_):
+        raise AssertionError("not called")
+
+    handler = Bound(STEP.handler, run, False, 2, elsewhere=run)
+    async with make_app(SPEC, work=WORK) as app:
+        for _ in range(UNLUCKY + 1):  # the first one runs it beside others
+            async with suspects(app).trial(STEP, "7", handler) as trial:
+                assert (trial.guilty, trial.handler) == (False, None)
+        async with suspects(app).trial(STEP, "7", handler) as trial:
+            assert trial.guilty
 
 
 async def test_one_that_was_alone_for_its_condition_is_alone_for_its_run(make_app):

@@ -52,7 +52,7 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
         else:
             found = True
-            print(f"    logs and schedule: {folder}", flush=True)
+            print(f"    logs, schedule, store: {folder}", flush=True)
     return 1 if found else 0
 
 

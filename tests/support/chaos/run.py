@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -217,6 +218,9 @@ def run(folder: Path, settings: Settings) -> Result:
             wait_for(instance.ready, f"{instance.name} is not back\n{instance.last_words()}", 60)
         verdict = count(made, folder / "app0", batches, settings)
         drained = time.monotonic() - ended
+        if not verdict.clean and made.disk is not None:
+            made.broker.stop()  # what it has stored tells what happened, and would be gone with its disk
+            shutil.copytree(made.disk / "store", folder / "store")
     hits = Counter(hit for instance in made.instances for hit in instance.hits)
     return Result(
         settings=settings,
