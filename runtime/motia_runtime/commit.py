@@ -23,7 +23,9 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
 
-from motia_runtime.delayed import ID, is_past, note, own_slot
+from motia_runtime.cloudevents.attributes import encode_value
+from motia_runtime.cloudevents.outgoing import SUBJECT
+from motia_runtime.delayed import ID, is_past, key_of, note, own_slot
 from motia_runtime.orphans import Orphans
 from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, Write, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
@@ -371,6 +373,8 @@ class Commits:
             head, slot = headers, None
             if emit.at is not None:
                 head, slot = {**headers, ID: emit_id}, emit.slot or own_slot(emit.subject, emit_id)
+                if emit.slot is not None:
+                    head[SUBJECT] = encode_value(key_of(emit.slot))
             if emit.headers:
                 head = {**head, **emit.headers}
             under_way.append(append(emit.subject, emit.data, headers=head, id=emit_id, at=emit.at, slot=slot))

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from motia_runtime.cancels import is_cancelled
+from motia_runtime.cloudevents.incoming import told
 from motia_runtime.naming import dead_subject, in_subject, retry_subject
 from motia_runtime.plans import Emitted
 from motia_runtime.ports import Conflict, Log, Record
@@ -58,6 +59,9 @@ class Story(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     redrives: int = 0  # how often it has been redriven before
     flushed: int = 0  # early commits (`ctx.flush`) that its attempts have made
     history: list[Round] = []  # of earlier letters of this event, the oldest first; `ROUNDS` at most
+    headers: dict[
+        str, str
+    ] = {}  # of an event from outside: what it says of itself as a CloudEvent, put back by a redrive
     data_left_out: bool = False  # event and story together were too large; the event is record `event_id` of the events
 
 
@@ -179,7 +183,7 @@ class DeadLetters:
 
     async def _again(self, letter: DeadLetter) -> tuple[str, bytes, dict[str, str]]:
         """The record that a redrive stores."""
-        story, data = letter.story, letter.data
+        story, data, outside = letter.story, letter.data, letter.story.headers
         if story.step and await is_cancelled(self._log, story.trace_id, story.step, story.event_id):
             raise LookupError(f"dead letter {letter.id} can't be redriven: its run was cancelled")
         if story.data_left_out:
@@ -187,7 +191,7 @@ class DeadLetters:
             event = await self._log.get(part, int(story.event_id)) if story.event_id.isdigit() else None
             if event is None:
                 raise LookupError(f"the event of dead letter {letter.id} is no longer kept; it can't be redriven")
-            data = event.data
+            data, outside = event.data, told(event.headers)
         error = ErrorInfo(story.error.type, story.error.message[:ROUND_LENGTH])
         history = [*story.history, Round(story.attempts, story.failed_at, error)][-ROUNDS:]
         headers = {
@@ -195,7 +199,7 @@ class DeadLetters:
             HISTORY: json.dumps(msgspec.to_builtins(history), ensure_ascii=True, separators=(",", ":")),
         }
         if not story.step:  # it never was an event of the app
-            return in_subject(story.topic), data, headers
+            return in_subject(story.topic), data, outside | headers
         headers |= {
             "Motia-Event": story.event_id,
             "Motia-Topic": story.topic,

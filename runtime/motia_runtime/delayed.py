@@ -10,6 +10,7 @@ forgets those of what has been cancelled or has fired when it restarts.
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import Any
 
@@ -23,6 +24,8 @@ from motia_runtime.trace import parse
 ID = "Motia-Id"  # header with the id of an emit: the broker drops its own when the time comes
 NOTED = 30 * 86_400.0  # seconds a note stays: longer than an input can come again
 OWN = "=i"  # starts the last token of a slot without a key; no name encodes to it
+
+_SLOT = re.compile(r"emit\.[A-Za-z0-9_=-]+\.[A-Za-z0-9_=-]+")
 
 
 class DelayedEmit(msgspec.Struct, frozen=True):
@@ -43,6 +46,11 @@ class DelayedEmit(msgspec.Struct, frozen=True):
 def keyed_slot(topic: str, key: object) -> str:
     """Raises `InvalidKey`."""
     return f"emit.{encode(topic)}.{encode(check_key(key))}"
+
+
+def key_of(slot: str) -> str:
+    """That a keyed slot is of."""
+    return decode(slot.rpartition(".")[2])
 
 
 def own_slot(subject: str, emit_id: str) -> str:
@@ -77,23 +85,27 @@ async def waiting(log: Log, *, topic: str | None = None, limit: int = 100) -> li
     return [_read(found) for found in await log.scheduled(pattern, limit=limit)]
 
 
+def check_slot(slot: str) -> None:
+    """Raises `ValueError` for what is no slot of an emit."""
+    if not _SLOT.fullmatch(slot):
+        raise ValueError(f"{slot!r} is no slot of an emit")
+
+
 async def cancel(log: Log, slot: str) -> bool:
     """Take one out for good. False: nothing waits there, it was never there or its time has come. Raises `ValueError` for what is no slot of an
     emit, `LogUnavailable`."""
-    parts = slot.split(".")
-    if len(parts) != 3 or parts[0] != "emit":
-        raise ValueError(f"{slot!r} is no slot of an emit")
+    check_slot(slot)
     await note(log, slot, f"cancel:{new_id()}")
     return await log.cancel(slot)
 
 
 def _read(found: Scheduled) -> DelayedEmit:
-    last = found.slot.rpartition(".")[2]
+    own = found.slot.rpartition(".")[2].startswith(OWN)
     trace = parse(found.headers.get("traceparent"))
     return DelayedEmit(
         slot=found.slot,
         topic=topic_of(found.subject),
-        key=None if last.startswith(OWN) else decode(last),
+        key=None if own else key_of(found.slot),
         at=found.at,
         trace_id=trace.trace_id if trace else "",
         data=found.data,

@@ -129,6 +129,7 @@ class Log(Protocol):
     ) -> Awaitable[int]:
         """Store a record and give its seq. Durable once awaited; many appends may be under way at once, and are stored in call order.
 
+        `headers`: a record has them when it is read, but those of an event that begin with `ce-`, which are for other programs and may be gone.
         `id`: an append with an id seen within the dedupe window changes nothing and gives the first one's seq (looked at before `expect`).
         `expect`: seq of the last record of this subject, 0 when there is none; raises `Conflict` when it is another.
         `at`: when the record shall appear (the past: at once); gives the schedule's seq. ev and retry only.

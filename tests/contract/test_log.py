@@ -85,6 +85,26 @@ async def test_what_is_appended_is_there_as_it_was(log: Log) -> None:
     assert await log.last("ev.order") is None
 
 
+async def test_what_an_event_says_of_itself_is_for_others_to_read(log: Log) -> None:
+    """On NATS it is a CloudEvent, however it is read; deliveries do not even parse that."""
+    inbox = Inbox()
+    consumer = await log.consume("Reader", ["ev.a"], inbox, credit=10)
+    alone = await log.consume("Alone", ["ev.a"], other := Inbox(), credit=10, alone=lambda: False)
+    given = {"traceparent": "00-a-b-01", "x": "y"}
+    seq = await log.append("ev.a", b"1", headers=given, id="Take:7:e0")
+    await log.append("ev.a", b"2", headers=given, id="later", at=time.time() + 1)
+    for deliveries in (inbox, other):
+        for _ in range(2):
+            delivery = await deliveries.next(within=10)
+            assert delivery.record.headers == given
+            delivery.ack()
+    for record in (await log.last("ev.a"), await log.get("ev", seq), *await log.scan("ev.a", limit=2)):
+        assert record is not None
+        assert record.headers == given
+    await consumer.stop()
+    await alone.stop()
+
+
 async def test_seqs_grow_in_call_order_while_appends_overlap(log: Log) -> None:
     seqs = await asyncio.gather(*[log.append("ev.a", b"%d" % n) for n in range(300)])
     assert list(seqs) == sorted(set(seqs))

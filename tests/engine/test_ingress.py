@@ -77,8 +77,17 @@ async def test_a_redriven_one_comes_through_the_same_door(make_app, tmp_path):
 
 
 @pytest.mark.parametrize("silence", [0.0, 3600.0])
-@pytest.mark.parametrize("data", [b'{"sku": "book"}', b"no JSON"])
-async def test_it_is_taken_in_once_whatever_goes_wrong(tmp_path: Path, data: bytes, silence: float) -> None:
+@pytest.mark.parametrize(
+    ("data", "headers"),
+    [
+        (b'{"sku": "book"}', {}),
+        (b"no JSON", {}),
+        (b'{"sku": "book"}', {"ce-specversion": "1.0", "ce-id": "7", "ce-source": "/till", "ce-type": "sold"}),
+    ],
+)
+async def test_it_is_taken_in_once_whatever_goes_wrong(
+    tmp_path: Path, data: bytes, headers: dict[str, str], silence: float
+) -> None:
     (tmp_path / "steps").mkdir()
     (tmp_path / "motia.yaml").write_text(SPEC)
     (tmp_path / "steps" / "take.py").write_text(TAKE)
@@ -98,7 +107,7 @@ async def test_it_is_taken_in_once_whatever_goes_wrong(tmp_path: Path, data: byt
         engines = [Engine(project, bound, types, one, clock) for one in faulty]
         try:
             await engines[0].start()
-            await log.append(in_subject("stock"), data)
+            await log.append(in_subject("stock"), data, headers=headers)
             await clock.advance(5)
             turns = 4
             await clock.advance(silence)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.cloudevents.attributes import ATTRIBUTE
 from motia_runtime.nats.link import BUSY, CLOSED, LATE, LOST, OVERHEAD, TIMEOUT, Answer, Ask, Link, explain, problem
 from motia_runtime.nats.wire import decode_head
 from motia_runtime.ports import Conflict, LogUnavailable, TooLarge
@@ -20,6 +21,7 @@ PAUSE = 0.1  # seconds before trying again what the server could not take
 
 MSG_ID = "Nats-Msg-Id"
 EXPECT = "Nats-Expected-Last-Subject-Sequence"
+FOR_OTHERS = ("Nats-", ATTRIBUTE)  # of an event
 WRITE = "Motia-Write"  # marks a record written with `expect` and without an id, so that we know it again
 MARKER = "Nats-Marker-Reason"
 GIVEN = "="  # starts an id that a batch gave a message which had none
@@ -72,11 +74,12 @@ def own_id(head: dict[str, str]) -> str | None:
     return None if given is None or given.startswith(GIVEN) else given
 
 
-def own_head(head: dict[str, str]) -> dict[str, str]:
-    """The headers an append gave, without those of NATS and of the append itself."""
+def own_head(head: dict[str, str], subject: str) -> dict[str, str]:
+    """The headers an append to this subject of the log gave, without those of NATS and of the append itself, and without what an event says of itself."""
     if not head:
         return {}
-    return {name: value for name, value in head.items() if not name.startswith("Nats-") and name != WRITE}
+    others = FOR_OTHERS if subject.startswith("ev.") else "Nats-"
+    return {name: value for name, value in head.items() if not name.startswith(others) and name != WRITE}
 
 
 def refused(fault: Fault) -> Exception | None:
@@ -91,13 +94,19 @@ def refused(fault: Fault) -> Exception | None:
 
 
 def append(
-    link: Link, future: asyncio.Future[int], stream: str, subject: str, data: bytes, head: dict[str, str] | None
+    link: Link,
+    future: asyncio.Future[int],
+    stream: str,
+    subject: str,
+    data: bytes,
+    head: dict[str, str] | None,
+    tail: str = "",
 ) -> None:
-    """Begin one; `future` gets the seq, or the problem. Raises `InvalidHeader`."""
+    """Begin one; `future` gets the seq, or the problem. `tail`: as of an `Ask`. Raises `InvalidHeader`."""
     now = future.get_loop().time()
     until = now + link.patience(stream)
     first = min(now + TIMEOUT, until)
-    link.put(Append(subject, data, head, first, len(data) + OVERHEAD, False, link, future, stream, until))
+    link.put(Append(subject, data, head, tail, first, len(data) + OVERHEAD, False, link, future, stream, until))
 
 
 class Append(Ask, eq=False):

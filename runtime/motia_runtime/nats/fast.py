@@ -40,7 +40,7 @@ def usable(client: Client) -> bool:
 class Parser:
     """Stands in for nats-py's parser. Messages of our subscriptions go to `receivers`, all else to the client as before."""
 
-    def __init__(self, client: Any, receivers: dict[bytes, Receive]) -> None:
+    def __init__(self, client: Any, receivers: dict[bytes, tuple[Receive, bytes]]) -> None:
         self._client = client
         self._receivers = receivers
         self._rest = b""
@@ -78,13 +78,14 @@ class Parser:
                     break
                 at = stop + 2
                 reply = words[3] if len(words) == (6 if kind == 0x48 else 5) else b""
-                receive = receivers.get(words[2])
-                if receive is None:
+                receiver = receivers.get(words[2])
+                if receiver is None:
                     head = buffer[start:body] if kind == 0x48 else None
                     await self._client._process_msg(int(words[2]), words[1], reply, buffer[body:stop], head)
                 else:
                     try:
-                        status, fields = decode_head(buffer[start:body]) if kind == 0x48 else (0, NO_HEAD)
+                        receive, until = receiver
+                        status, fields = decode_head(buffer[start:body], until) if kind == 0x48 else (0, NO_HEAD)
                         receive(words[1].decode(), reply.decode(), status, fields, buffer[body:stop])
                     except Exception:
                         LOG.exception("a message could not be handled")
@@ -111,7 +112,7 @@ class FastLink(Link):
     """See the module. Lives on one event loop; callers are sequential, so no lock."""
 
     def __init__(self) -> None:
-        self._receivers: dict[bytes, Receive] = {}
+        self._receivers: dict[bytes, tuple[Receive, bytes]] = {}
         self._out: list[bytes] = []
         self._out_size = 0
         super().__init__()
@@ -119,10 +120,10 @@ class FastLink(Link):
     def prepare(self, client: Client) -> None:
         client._ps = Parser(client, self._receivers)  # type: ignore[assignment]  # the same two methods
 
-    def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None:
+    def _send(self, subject: str, reply: str, head: Head | None, data: bytes, tail: str = "") -> None:
         size = len(data)
         if head:
-            block = encode_head(head)
+            block = encode_head(head, tail)
             line = f"HPUB {subject} {reply} {len(block)} {len(block) + size}\r\n".encode() + block
         else:
             line = f"PUB {subject} {reply} {size}\r\n".encode()
@@ -154,9 +155,9 @@ class FastLink(Link):
         writer = getattr(client._transport, "_io_writer", None)
         return self._out_size + (writer.transport.get_write_buffer_size() if writer is not None else 0)
 
-    def listen(self, subject: str, receive: Receive, *, queue: str = "") -> int:
+    def listen(self, subject: str, receive: Receive, *, queue: str = "", until: bytes = b"") -> int:
         sid = super().listen(subject, receive, queue=queue)
-        self._receivers[b"%d" % (FIRST_SID + sid)] = receive
+        self._receivers[b"%d" % (FIRST_SID + sid)] = receive, until
         return sid
 
     def forget(self, sid: int) -> None:

@@ -57,10 +57,10 @@ class NatsFeed:
             if newest and seq != newest + 1:
                 seen(None)  # a route of the cluster has lost some
             newest = seq
-            headers = own_head(head)
+            rest = subject[len(self._stored) :]
+            headers = own_head(head, f"rt.{rest}")
             if MARKER in head:
                 headers[MARKER] = head[MARKER]
-            rest = subject[len(self._stored) :]
             seen(
                 Record(
                     subject=f"rt.{rest}",
@@ -179,11 +179,12 @@ class NatsFeed:
         return info
 
     def _record(self, head: dict[str, str], data: bytes) -> Record:
+        subject = self._back(head["Nats-Subject"])
         return Record(
-            subject=self._back(head["Nats-Subject"]),
+            subject=subject,
             seq=int(head["Nats-Sequence"]),
             data=data,
-            headers=own_head(head),
+            headers=own_head(head, subject),
             time=seconds(head["Nats-Time-Stamp"]),
             id=own_id(head),
         )

@@ -53,6 +53,7 @@ class Ask(msgspec.Struct, eq=False):
     subject: str
     data: bytes
     head: Head | None
+    tail: str  # lines that stand last in the headers, where there is a head
     deadline: float  # by the loop's time
     size: int  # bytes that count as unanswered
     many: bool  # whether it is answered more than once
@@ -105,7 +106,7 @@ class Link(ABC):
         """Called with a client that is about to connect."""
 
     @abstractmethod
-    def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None: ...
+    def _send(self, subject: str, reply: str, head: Head | None, data: bytes, tail: str = "") -> None: ...
 
     @abstractmethod
     def _listen(self, sid: int, subject: str, queue: str = "") -> None: ...
@@ -233,7 +234,7 @@ class Link(ABC):
     ) -> None:
         """Request; `answer` is called once, or with `many` until it returns true or gets a negative status. Raises
         nothing but `InvalidHeader`."""
-        self.put(Question(subject, data, head, self._loop.time() + timeout, len(data) + OVERHEAD, many, answer))
+        self.put(Question(subject, data, head, "", self._loop.time() + timeout, len(data) + OVERHEAD, many, answer))
 
     def put(self, ask: Ask) -> None:
         """As `ask`."""
@@ -254,7 +255,7 @@ class Link(ABC):
     def _start(self, ask: Ask) -> None:
         self._token += 1
         token = str(self._token)
-        self._send(ask.subject, self._replies + token, ask.head, ask.data)
+        self._send(ask.subject, self._replies + token, ask.head, ask.data, ask.tail)
         self._asks[token] = ask
         if self._sweeper is None:
             self._arm()
@@ -303,7 +304,7 @@ class Link(ABC):
 
         self._token += 1
         token = str(self._token)
-        ask = Question("", b"", None, self._loop.time() + timeout, 0, False, answer)
+        ask = Question("", b"", None, "", self._loop.time() + timeout, 0, False, answer)
         if not self.up:
             raise problem(CLOSED if self._closing else LOST)
         self._asks[token] = ask
@@ -313,8 +314,9 @@ class Link(ABC):
         if status < 0:
             raise problem(status)
 
-    def listen(self, subject: str, receive: Receive, *, queue: str = "") -> int:
-        """Subscribe, over reconnects, until `unlisten` with the number given back. With a `queue` each message goes to one of its subscribers."""
+    def listen(self, subject: str, receive: Receive, *, queue: str = "", until: bytes = b"") -> int:
+        """Subscribe, over reconnects, until `unlisten` with the number given back. With a `queue` each message goes to one of its subscribers. Headers from
+        `until` on need not be read."""
         self._sid += 1
         self._listening[self._sid] = (subject, queue, receive)
         if self.up:

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.cloudevents.outgoing import FIRST_NAME, Tails
 from motia_runtime.naming import check_pattern, check_subject
 from motia_runtime.nats.appends import EXPECT, MSG_ID, WRITE, Fault, append, decode_ack
 from motia_runtime.nats.batches import Batches, Message
@@ -65,6 +66,7 @@ class NatsLog:
         self._link = link
         self._now = now
         self._layout = Layout(nats.prefix)
+        self._tails = Tails(nats.prefix)
         self._ack_wait = ack_wait
         self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
         self._batches = {part: Batches(link, self._layout.stream(part)) for part in TOGETHER}
@@ -100,7 +102,8 @@ class NatsLog:
         slot: str | None = None,
         ttl: float | None = None,
     ) -> asyncio.Future[int]:
-        """As in `ports.Log`. Problems are raised when the result is awaited."""
+        """As in `ports.Log`. Problems are raised when the result is awaited. An event with an id is a CloudEvent for whoever reads the stream; those attributes that
+        `headers` give, if any, stand in place of our own."""
         future: asyncio.Future[int] = asyncio.Future(loop=self._loop)  # half of what `create_future` of uvloop takes
         try:
             self._check_size(data, headers)
@@ -124,7 +127,11 @@ class NatsLog:
                 _, wire = self._wire(f"sched.{self._unique(id) if slot is None else slot}")
         elif slot is not None:
             raise ValueError(f"a slot is for what is due later: {slot!r} has no `at`")
-        append(self._link, future, stream, wire, data, head)
+        tail = ""
+        if id is not None and subject.startswith("ev.") and not (headers and FIRST_NAME in headers):
+            now = self._now()
+            tail = self._tails.tail(subject, id, now if at is None else max(at, now))
+        append(self._link, future, stream, wire, data, head, tail)
         return future
 
     async def append_all(self, entries: Sequence[Entry]) -> None:

@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from motia_runtime.nats.link import LOG, Link, Receive
-from motia_runtime.nats.wire import NO_HEAD, Head, encode_head
+from motia_runtime.nats.wire import NO_HEAD, Head, decode_head, encode_head
 
 
 class PlainLink(Link):
@@ -28,9 +28,10 @@ class PlainLink(Link):
     def prepare(self, client: Client) -> None:
         self._subscriptions.clear()
 
-    def _send(self, subject: str, reply: str, head: Head | None, data: bytes) -> None:
+    def _send(self, subject: str, reply: str, head: Head | None, data: bytes, tail: str = "") -> None:
         if head:
-            encode_head(head)  # refuses what nats-py would quietly change
+            block = encode_head(head, tail)  # refuses what nats-py would quietly change
+            head = decode_head(block)[1] if tail else head
         self._queued += len(data)
         self._queue.put_nowait(("pub", subject, data, reply, dict(head) if head else None))
 

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from motia_runtime.cloudevents.outgoing import FIRST_LINE
 from motia_runtime.nats.appends import MARKER, own_head, own_id
 from motia_runtime.nats.durables import GROUP
 from motia_runtime.nats.link import LOG, Link
@@ -82,6 +83,8 @@ class NatsConsumer:
         self._loop = asyncio.get_running_loop()
         self._pull = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{name}"
         self._alone = alone
+        # what the broker adds for the one who has it alone stands behind the attributes of an event
+        self._until = FIRST_LINE if stream == layout.stream("ev") and not alone else b""
         self._pin = ""  # what the broker knows the one by that gets the deliveries, when that is us
         self._scheduled = False
         self._stopped = False
@@ -94,7 +97,7 @@ class NatsConsumer:
 
     def start(self, number: int) -> None:
         self._inbox = f"{self._link.inbox}c.{number}"
-        self._sid = self._link.listen(self._inbox, self._receive)
+        self._sid = self._link.listen(self._inbox, self._receive, until=self._until)
         self._elections = self._link.listen(self._elected, self._on_elected)
         self._link.on_up.append(self._ask_anew)
         self._link.on_sweep.append(self._check)
@@ -182,12 +185,13 @@ class NatsConsumer:
             self.resume(1)
             return
         given = None
+        ours = self._layout.back(subject)
         if head:
             if self._alone:
                 self._pin = head.get("Nats-Pin-Id", self._pin)
             given = own_id(head)
-            head = marker or own_head(head)
-        record = Record(subject=self._layout.back(subject), seq=seq, data=data, headers=head or {}, time=time, id=given)
+            head = marker or own_head(head, ours)
+        record = Record(subject=ours, seq=seq, data=data, headers=head or {}, time=time, id=given)
         self._deliver(NatsDelivery(self._link, reply, record, delivered, nth))
         if self._credit and self._credit >= self._asked and not self._scheduled:
             self._scheduled = True

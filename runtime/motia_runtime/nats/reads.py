@@ -149,11 +149,12 @@ class Reader:
         stored = reply.message
         if MARKER in stored.head:
             return None
+        subject = self._layout.back(stored.subject)
         return Record(
-            subject=self._layout.back(stored.subject),
+            subject=subject,
             seq=stored.seq,
             data=base64.b64decode(stored.data),
-            headers=own_head(stored.head),
+            headers=own_head(stored.head, subject),
             time=seconds(stored.time),
             id=own_id(stored.head),
         )
@@ -227,11 +228,12 @@ class Reader:
         """None for the broker's own note that a record expired."""
         if MARKER in head:
             return None
+        subject = self._layout.back(head["Nats-Subject"])
         return Record(
-            subject=self._layout.back(head["Nats-Subject"]),
+            subject=subject,
             seq=int(head["Nats-Sequence"]),
             data=data,
-            headers=own_head(head),
+            headers=own_head(head, subject),
             time=seconds(head["Nats-Time-Stamp"]),
             id=own_id(head),
         )
@@ -241,12 +243,13 @@ class Reader:
         word, _, when = head.get("Nats-Schedule", "").partition(" ")
         if word != "@at" or "Nats-Schedule-Target" not in head:
             return None
+        subject = self._layout.back(head["Nats-Schedule-Target"])
         return Scheduled(
             slot=self._layout.back(head["Nats-Subject"]).removeprefix("sched."),
-            subject=self._layout.back(head["Nats-Schedule-Target"]),
+            subject=subject,
             at=seconds(when),
             data=data,
-            headers=own_head(head),
+            headers=own_head(head, subject),
             seq=int(head["Nats-Sequence"]),
         )
 

@@ -11,21 +11,22 @@ NO_HEAD: dict[str, str] = {}
 FIRST_LINE = "NATS/1.0\r\n"
 
 
-def encode_head(head: Head) -> bytes:
-    """A header block. `InvalidHeader` when a name or value would break out of its line."""
+def encode_head(head: Head, tail: str = "") -> bytes:
+    """A header block. `tail`: whole lines that stand last in it, and break out of nothing. `InvalidHeader` when a name or value would break out of its line."""
     lines = [FIRST_LINE]
     for name, value in head.items():
         lines.append(f"{name}: {value}\r\n")
-    lines.append("\r\n")
     block = "".join(lines)
-    breaks = len(head) + 2
+    breaks = len(head) + 1
     if block.count("\n") != breaks or block.count("\r") != breaks or "\x00" in block:
         raise InvalidHeader("a header holds a line break or NUL")
-    return block.encode()
+    return f"{block}{tail}\r\n".encode()
 
 
-def decode_head(block: bytes) -> tuple[int, dict[str, str]]:
-    """(status, headers): the status is 0 for an ordinary message; its text is the header "Description"."""
+def decode_head(block: bytes, until: bytes = b"") -> tuple[int, dict[str, str]]:
+    """(status, headers): the status is 0 for an ordinary message; its text is the header "Description". From `until` on nothing is read."""
+    if until and (cut := block.find(until)) >= 0:
+        block = block[:cut]
     lines = block.decode("utf-8", "replace").split("\r\n")
     head: dict[str, str] = {}
     status = 0

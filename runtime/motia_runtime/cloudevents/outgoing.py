@@ -1,0 +1,53 @@
+"""What an event says of itself to whoever reads the stream with another program: headers in the binary mode of CloudEvents.
+
+They stand last in the headers and nothing of ours reads them, so that deliveries to steps need not parse them. The trace is not repeated there: it is in
+`traceparent` and `tracestate`, as W3C has them. Most of the bytes are the same for all events of a topic, and are made once.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from hashlib import sha256
+
+from motia_runtime.cloudevents.attributes import ATTRIBUTE, JSON, VERSION, encode_value
+from motia_runtime.naming import topic_of
+
+FIRST_NAME = f"{ATTRIBUTE}specversion"
+FIRST_LINE = f"\r\n{FIRST_NAME}: ".encode()  # with the end of the line before it
+SUBJECT = f"{ATTRIBUTE}subject"
+LONGEST_ID = 200  # characters; a longer one is hashed
+TOPICS = 10_000  # whose bytes are kept
+
+
+class Tails:
+    """Of one app. Lives as long as its log."""
+
+    def __init__(self, prefix: str) -> None:
+        """`prefix`: of the app's subjects. Ids of events are unique within it, so it is their `source`."""
+        self._source = f"/{prefix}"
+        self._topics: dict[str, str] = {}
+        self._second = -1
+        self._shown = ""
+
+    def tail(self, subject: str, id: str, time: float) -> str:
+        """Lines for an event. `subject`: in the log; `time`: when it happens, seconds since the epoch."""
+        lines = self._topics.get(subject)
+        if lines is None:
+            lines = self._lines(subject)
+        second = int(time)
+        if second != self._second:
+            self._second, self._shown = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
+        shown = id if len(id) <= LONGEST_ID else sha256(id.encode()).hexdigest()
+        return f"{lines}ce-id: {encode_value(shown)}\r\nce-time: {self._shown}.{int((time - second) * 1000):03d}Z\r\n"
+
+    def _lines(self, subject: str) -> str:
+        if len(self._topics) >= TOPICS:
+            self._topics.clear()
+        constant = {
+            FIRST_NAME: VERSION,
+            "ce-source": encode_value(self._source),
+            "ce-type": encode_value(topic_of(subject)),
+            "ce-datacontenttype": JSON,
+        }
+        lines = self._topics[subject] = "".join(f"{name}: {value}\r\n" for name, value in constant.items())
+        return lines
