@@ -104,6 +104,7 @@ class Cancels:
 
     def __init__(self, log: Log) -> None:
         self._log = log
+        self._loop = asyncio.get_running_loop()
         self._subjects: set[str] = set()
         self._runs: dict[Attempt, _Run] = {}
         self._unwatch: Callable[[], None] | None = None
@@ -157,7 +158,7 @@ class Cancels:
     def enter(self, attempt: Attempt, task: asyncio.Task[Any] | None = None) -> _Run:
         """What follows in this task, the current one, may be interrupted, until `leave`."""
         if task is None:
-            task = asyncio.current_task()
+            task = asyncio.current_task(self._loop)
             assert task is not None
         run = self._runs[attempt] = _Run(task)
         return run

@@ -94,6 +94,8 @@ class Request(Generic[B, P, Q]):
 
     __slots__ = ("body", "headers", "method", "path", "path_params", "query_params", "raw_body")
 
+    _raw_headers: list[tuple[bytes, bytes]] | None = None  # as they came, of a request over HTTP
+
     body: B  # validated when the step has `body`; else parsed JSON, text, or None when empty or binary
     path_params: P
     query_params: Q  # with `query`: validated, typed, defaults filled in; else str, or list[str] for a repeated name
@@ -112,6 +114,10 @@ class Request(Generic[B, P, Q]):
         self.raw_body = raw_body
         self.method = method
         self.path = path
+
+    def _sent_headers(self) -> dict[str, str]:
+        """A new dict of the headers, whatever the handler has done to its own."""
+        return dict(self.headers)
 
 
 class Response(Generic[R]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from motia_runtime.handler import Request, Trigger
+from motia_runtime.handler import Request
 from motia_runtime.records import LISTED, EmitInfo, StateInfo, StreamInfo
 from motia_runtime.redaction import LARGEST, NOTHING, PAYLOAD, Redaction, Rule
 from motia_runtime.streams import StreamStore
@@ -42,31 +42,34 @@ def keep(data: bytes, rule: Rule | None) -> Kept:
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A request on its way to a record."""
+    """A request with a large body on its way to a record. Others are held as they are."""
 
-    trigger: Trigger
-    body: Kept | None
-    request: Request | None  # None: its body is too large to be held
-    headers: dict[str, str] = {}  # without a request
-    query: Any = None
+    method: str
+    path: str
+    body: Kept
+    headers: dict[str, str]
+    query_params: Any
 
-    @staticmethod
-    def of(request: Request, rule: Rule | None) -> Asked:
-        """`rule`: what is hidden in its body."""
-        trigger = Trigger(type="api", method=request.method, path=request.path)
-        body = request.raw_body
-        if len(body) <= PAYLOAD:
-            return Asked(trigger, Kept(body) if body else None, request)
-        return Asked(trigger, keep(body, rule), None, request.headers, request.query_params)
 
-    def shown(self, redaction: Redaction, step: str) -> tuple[dict[str, Any], dict[str, str], msgspec.Raw]:
-        """Query, headers and body, as they are kept."""
-        request, shown = self.request, NOTHING
-        headers, query = (self.headers, self.query) if request is None else (request.headers, request.query_params)
-        if self.body is not None:
-            is_json = "json" in headers.get("content-type", "")
-            shown = self.body.shown(redaction, redaction.bodies.get(step), known=is_json)
-        return redaction.query(query, step) if query else {}, redaction.headers(headers), shown
+def held(request: Request, rule: Rule | None) -> Request | Asked:
+    """What is held of a request for its record. `rule`: what is hidden in its body."""
+    if len(request.raw_body) <= PAYLOAD:
+        return request
+    body = keep(request.raw_body, rule)
+    return Asked(request.method, request.path, body, request.headers, request.query_params)
+
+
+def asked_of(
+    asked: Request | Asked, redaction: Redaction, step: str
+) -> tuple[dict[str, Any], dict[str, str], msgspec.Raw]:
+    """Query, headers and body of a request, as they are kept."""
+    query = redaction.query(asked.query_params, step) if asked.query_params else {}
+    headers = redaction.headers_of(asked) if isinstance(asked, Request) else redaction.headers(asked.headers)
+    body = asked.body if isinstance(asked, Asked) else Kept(asked.raw_body) if asked.raw_body else None
+    if body is None:
+        return query, headers, NOTHING
+    is_json = "json" in headers.get("content-type", "")
+    return query, headers, body.shown(redaction, redaction.bodies.get(step), known=is_json)
 
 
 class StreamCall(msgspec.Struct, frozen=True, gc=False):

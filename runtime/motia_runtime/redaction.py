@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.handler import Request
 from motia_runtime.logs import Mask
 from motia_spec.keywords import SENSITIVE
 from motia_spec.model import ApiStep, Project, Schema
@@ -25,6 +26,7 @@ LARGEST = (
     256 * 1024
 )  # bytes of a payload that is looked through for sensitive properties; of a larger one nothing is kept
 LONGEST_VALUE = 1024  # characters kept of a header
+KNOWN_HEADERS = 128  # heads of requests that are remembered as they are kept
 DEEPEST = 64  # levels of a value that are looked through; below, all is hidden
 
 NOTHING = msgspec.Raw()
@@ -154,6 +156,7 @@ class Redaction:
         longest_first = sorted(texts, key=len, reverse=True)
         self._secrets = re.compile(b"|".join(map(re.escape, longest_first))) if texts else None
         self._names: dict[str, bool] = {}  # of headers and parameters that were seen: does it carry a credential
+        self._headers: dict[tuple[tuple[bytes, bytes], ...], dict[str, str]] = {}  # those of the last requests
         self._sources: dict[str, Rule | None] = {}
 
     def _rules(self, schemas: Mapping[str, Schema | None]) -> dict[str, Rule]:
@@ -194,6 +197,19 @@ class Redaction:
             # one spelling, or a secret could hide in another; and one line
             return checked(data)
         return msgspec.Raw(data)
+
+    def headers_of(self, request: Request) -> dict[str, str]:
+        """Headers of a request as they are kept, not to be changed: a client sends the same ones again and again, so the last ones are known."""
+        raw = request._raw_headers
+        if raw is None:
+            return self.headers(request._sent_headers())
+        key = tuple(raw)
+        found = self._headers.get(key)
+        if found is None:
+            if len(self._headers) >= KNOWN_HEADERS:
+                self._headers.clear()
+            found = self._headers[key] = self.headers(request._sent_headers())
+        return found
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Headers as they are kept."""

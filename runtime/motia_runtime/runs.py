@@ -20,9 +20,9 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
-from motia_runtime.noted import Asked, Kept, emits_of, keep, state_of, streams_of
+from motia_runtime.noted import Asked, Kept, asked_of, emits_of, held, keep, state_of, streams_of
 from motia_runtime.readonly import ReadOnlyUnit
-from motia_runtime.records import ErrorInfo, RecordWriter, RunRecord
+from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord, StateInfo
 from motia_runtime.redaction import NOTHING, PAYLOAD, Redaction
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
@@ -57,7 +57,7 @@ class Attempt(msgspec.Struct, eq=False):
     parent_id: str
     replay_of: str
     tracestate: str
-    _asked: Trigger | Asked
+    _asked: Trigger | Request | Asked
     _input: bytes | Kept | None  # of an event; None: there is none, or the request has it
     _claim: Claim | None
     number: int
@@ -99,7 +99,7 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def trigger(self) -> Trigger:
         asked = self._asked
-        return asked if isinstance(asked, Trigger) else asked.trigger
+        return asked if isinstance(asked, Trigger) else Trigger(type="api", method=asked.method, path=asked.path)
 
     @property
     def ctx(self) -> Context:
@@ -155,56 +155,65 @@ class Attempt(msgspec.Struct, eq=False):
     def record(self, epoch: float, redaction: Redaction) -> RunRecord:
         """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
         `time.perf_counter()` for seconds since the epoch."""
-        unit, logger, asked = self._unit, self._logger, self._asked
-        more: dict[
-            str, Any
-        ] = {}  # what is not as usual: a record of 25 fields given takes five times as long to make as one of ten
+        unit, asked = self._unit, self._asked
+        query: dict[str, Any] = {}
+        headers: dict[str, str] = {}
+        given = NOTHING
         if not isinstance(asked, Trigger):
-            trigger = asked.trigger
-            more["query"], more["headers"], given = asked.shown(redaction, self.plan.name)
-        else:
-            trigger, given, data = asked, NOTHING, self._input
-            if data is not None:
-                rule = redaction.input_of(asked.topic)
-                held, size = (data, 0) if isinstance(data, bytes) else (data.data, data.size)
-                given = redaction.payload(held, rule, size, known=self.outcome == "ok")
+            query, headers, given = asked_of(asked, redaction, self.plan.name)
+        elif (data := self._input) is not None:
+            rule = redaction.input_of(asked.topic)
+            part, size = (data, 0) if isinstance(data, bytes) else (data.data, data.size)
+            given = redaction.payload(part, rule, size, known=self.outcome == "ok")
+        emits: list[EmitInfo] = []
+        state: list[StateInfo] = []
         if unit is not None:
             notes, reads = unit.notes, unit.reads
             if notes is not None:
-                more["emits"] = emits_of(notes, redaction, self.start)
-                more["more_effects"] = notes.more
-                if notes.streams:
-                    more["streams"] = streams_of(notes.streams, redaction, self.start)
+                emits = emits_of(notes, redaction, self.start)
             if reads or (notes is not None and notes.writes):
-                more["state"] = state_of(notes, reads, redaction, self.start)
+                state = state_of(notes, reads, redaction, self.start)
+        record = RunRecord(
+            trace_id=self.trace_id,
+            span_id=self._span_id or new_span_id(),
+            parent_id=self.parent_id,
+            step=self.plan.name,
+            trigger=self.trigger,
+            started=epoch + self.start,
+            queued=self.queued,
+            duration=self.duration,
+            outcome=self.outcome,
+            status=self.status,
+            query=query,
+            headers=headers,
+            input=given,
+            emits=emits,
+            state=state,
+        )
+        seldom = self._seldom(redaction)
+        return msgspec.structs.replace(record, **seldom) if seldom else record
+
+    def _seldom(self, redaction: Redaction) -> dict[str, Any]:
+        """Of its record, what few have: a record that is made with all of its 25 fields takes five times as long as one of ten."""
+        unit, logger = self._unit, self._logger
+        found: dict[str, Any] = {}
+        if unit is not None and unit.notes is not None and (unit.notes.more or unit.notes.streams):
+            found["more_effects"] = unit.notes.more
+            found["streams"] = streams_of(unit.notes.streams, redaction, self.start)
         if logger is not None:
-            more["logs"], more["more_logs"] = logger.lines, logger.dropped
+            found |= {"logs": logger.lines, "more_logs": logger.dropped}
         if self.error is not None or self.number != 1 or self.conflicts or self.replay_of:
-            more |= {
+            found |= {
                 "error": self.error,
                 "attempt": self.number,
                 "conflicts": self.conflicts,
                 "replay_of": self.replay_of,
             }
         if self.events or self.streamed is not None:
-            more |= {"events": self.events, "streamed": self.streamed}
+            found |= {"events": self.events, "streamed": self.streamed}
         if self.tracestate:
-            more["tracestate"] = self.tracestate
-        if self.status is not None:
-            more["status"] = self.status
-        return RunRecord(
-            trace_id=self.trace_id,
-            span_id=self._span_id or new_span_id(),
-            parent_id=self.parent_id,
-            step=self.plan.name,
-            trigger=trigger,
-            started=epoch + self.start,
-            queued=self.queued,
-            duration=self.duration,
-            outcome=self.outcome,
-            input=given,
-            **more,
-        )
+            found["tracestate"] = self.tracestate
+        return found
 
 
 class Runs:
@@ -242,10 +251,10 @@ class Runs:
         """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds. `given`: the data of
         the event."""
         redaction = self.services.redaction
-        of = asked if isinstance(asked, Trigger) else Asked.of(asked, redaction.bodies.get(plan.name))
-        held: bytes | Kept | None = given
+        of = asked if isinstance(asked, Trigger) else held(asked, redaction.bodies.get(plan.name))
+        data: bytes | Kept | None = given
         if given is not None and len(given) > PAYLOAD:
-            held = keep(given, redaction.input_of(of.topic if isinstance(of, Trigger) else None))
+            data = keep(given, redaction.input_of(of.topic if isinstance(of, Trigger) else None))
         return Attempt(
             self.services,
             self._secrets,
@@ -255,7 +264,7 @@ class Runs:
             trace.replay_of,
             trace.tracestate,
             of,
-            held,
+            data,
             claim,
             number,
             queued,

@@ -62,7 +62,7 @@ class WireRequest(Request[Any, Any, Any]):
         self.body = body
         self.path_params = path_params
         self.query_params = query_params
-        self._raw_headers = raw_headers
+        self._raw_headers: list[tuple[bytes, bytes]] = raw_headers
         self._headers: dict[str, str] | None = None
         self.raw_body = raw_body
         self.method = method
@@ -72,12 +72,15 @@ class WireRequest(Request[Any, Any, Any]):
     def headers(self) -> dict[str, str]:  # pyright: ignore[reportIncompatibleVariableOverride]  # read as the attribute it stands for
         found = self._headers
         if found is None:
-            found = self._headers = header_dict(self._raw_headers)
+            found = self._headers = self._sent_headers()
         return found
 
     @headers.setter
     def headers(self, value: dict[str, str]) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # as above
         self._headers = value
+
+    def _sent_headers(self) -> dict[str, str]:
+        return header_dict(self._raw_headers)
 
 
 class Codecs(Protocol):
