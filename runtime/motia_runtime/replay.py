@@ -13,15 +13,20 @@ from typing import Any
 
 import msgspec
 
+from motia_runtime.handler import ValidationFailed
 from motia_runtime.naming import event_subject, retry_subject, topic_of
 from motia_runtime.ports import Log, Record
-from motia_runtime.records import RunRecord, TraceStore
+from motia_runtime.records import TraceStore
+from motia_runtime.runlog import in_words
 from motia_runtime.seen import SKEW, ids_of
 from motia_runtime.trace import REPLAY_OF, format_context, new_trace, parse
+from motia_runtime.types import Types
+from motia_spec.model import EventStep, Project
 
 PAGE = 1_000  # records read at a time
 MARGIN = 600.0  # seconds before the first run of a trace that is known in which it may have begun; records of runs may be lost
 TOGETHER = 100  # events stored at a time
+SHOWN = 5  # misfits named
 
 _EMITTED = re.compile(r"[^:]+:(\d+)(?:f\d+)?(?:~\d+)?:e\d+")  # id of what the run of an event has emitted
 
@@ -45,11 +50,20 @@ class Replayed(msgspec.Struct, frozen=True):
     trace_id: str | None  # of the new trace; None: it had been replayed before, under the same id
 
 
+class Beginning(msgspec.Struct, frozen=True):
+    """The request or tick that a trace began with; it is not stored, so it can't be replayed."""
+
+    step: str
+    type: str  # api, cron
+    method: str | None = None
+    path: str | None = None
+
+
 class Found(msgspec.Struct, frozen=True):
     """The events of a trace that began it, oldest first."""
 
     events: list[Event]
-    begun_by: RunRecord | None  # the request or tick that emitted them; it is not stored, so it can't be replayed
+    begun_by: Beginning | None
 
 
 # -- which events
@@ -81,7 +95,9 @@ async def of_trace(log: Log, trace_id: str, topics: Sequence[str] | None = None)
     else:
         began = [record for record in records.values() if topic_of(record.subject) in topics]
     first = min(runs, key=lambda run: run.started, default=None)
-    begun_by = first if first is not None and first.trigger.type in ("api", "cron") else None
+    begun_by = None
+    if first is not None and first.trigger.type in ("api", "cron"):
+        begun_by = Beginning(first.step, first.trigger.type, first.trigger.method, first.trigger.path)
     return Found([_event(record) for record in sorted(began, key=lambda record: record.seq)], begun_by)
 
 
@@ -136,6 +152,30 @@ async def _stored(log: Log, pattern: str, since: float | None, until: float | No
 def _event(record: Record) -> Event:
     trace = parse(record.headers.get("traceparent"))
     return Event(record.seq, topic_of(record.subject), record.time, trace.trace_id if trace else "", record.data)
+
+
+def topics_of(project: Project, step: str) -> Sequence[str]:
+    """That an event step subscribes to; none for other steps."""
+    found = project.steps.get(step)
+    return sorted(found.topics) if isinstance(found, EventStep) else ()
+
+
+def misfit(project: Project, types: Types, events: Sequence[Event]) -> str:
+    """Why none of these shall be replayed: some do not fit their topics as these are now. Empty: all fit."""
+    codecs = {name: types.codec(topic.schema) for name, topic in project.topics.items()}
+    wrong: list[str] = []
+    for each in events:
+        if each.topic not in codecs:
+            wrong.append(f"event {each.id}: the spec has no topic {each.topic!r} any more")
+            continue
+        try:
+            codecs[each.topic].decode(each.data)
+        except ValidationFailed as problem:
+            wrong.append(f"event {each.id} ({each.topic}): {in_words(problem)}")
+    if not wrong:
+        return ""
+    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    return f"nothing is replayed, {len(wrong)} of {len(events)} can't be: {'; '.join(wrong[:SHOWN])}{more}"
 
 
 # -- replaying

@@ -93,6 +93,8 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             fields["ended_at"] = ended.at
             fields["by"] = ended.by
             fields["emitted"] = None if ended.topic is None else {"topic": ended.topic}
+            if ended.topic is not None and ended.outcome == "expired":
+                fields["emitted"]["data"] = _json(ended.data)
             fields["answer"] = _json(ended.data) if ended.outcome == "completed" else None
         return fields
 

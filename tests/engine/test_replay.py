@@ -94,7 +94,7 @@ async def test_of_a_request_what_it_has_emitted(make_app):
         await app.runs(trace)
         found = await of_trace(app._log, trace)
         assert found.begun_by is not None
-        assert (found.begun_by.step, found.begun_by.trigger.path) == ("Go", "/go")
+        assert (found.begun_by.step, found.begun_by.path) == ("Go", "/go")
         assert [each.data for each in found.events] == [b'"one"', b'"two"']
         done = await replay(app._log, found.events, new_id())
         await app.advance(100)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import click
 
 from motia_runtime.cli.console import json_option
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import app_options
 
 if TYPE_CHECKING:
     from motia_runtime.cancels import Dropped
+    from motia_runtime.cli.reach.way import Way
 
 
 @click.command("cancel")
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @click.option("--step", metavar="NAME", help="Only the runs of this step.")
 @click.option("--event", "event_id", metavar="ID", help="One event instead of a trace, for the step that --step names.")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def command(ctx: click.Context, trace_id: str | None, step: str | None, event_id: str | None, as_json: bool) -> None:
     """Cancel a trace, or an event for one step.
@@ -32,7 +32,8 @@ def command(ctx: click.Context, trace_id: str | None, step: str | None, event_id
     motia cancel --event 8841 --step ChargeCard
     """
     from motia_runtime.cli.console import emit_json, say
-    from motia_runtime.cli.project import known_step, load
+    from motia_runtime.cli.project import known
+    from motia_runtime.cli.reach import ask, reach
     from motia_runtime.cli.trace import check_id
 
     if (trace_id is None) == (event_id is None):
@@ -41,22 +42,18 @@ def command(ctx: click.Context, trace_id: str | None, step: str | None, event_id
         raise click.UsageError("--event needs --step: it is cancelled for one step, and others that subscribe go on")
     if trace_id is not None:
         check_id(trace_id)
-    project = load(ctx)
-    if step is not None:
-        known_step(project, step)
+    app = reach(ctx)
+    known("step", step, app.names.steps)
 
-    async def go() -> tuple[str, Dropped]:
-        from motia_runtime.cancels import Target, cancel
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.cli.filters import whole_id
-        from motia_runtime.clock import SystemClock
+    from motia_runtime.cancels import Target
+    from motia_runtime.cli.reach.events import events_of
+    from motia_runtime.cli.reach.history import history_of, whole_id
 
-        async with open_log(project) as log:
-            whole = "" if trace_id is None else await whole_id(project, log, trace_id)
-            target = Target(whole, step or "", event_id or "")
-            return whole, await cancel(log, target, SystemClock().time(), project.nats.max_age)
+    async def go(way: Way) -> tuple[str, Dropped]:
+        whole = "" if trace_id is None else await whole_id(history_of(way), trace_id)
+        return whole, await events_of(way).cancel(Target(whole, step or "", event_id or ""))
 
-    whole, dropped = asyncio.run(go())
+    whole, dropped = ask(app, go)
     if as_json:
         named = {"trace_id": whole or None, "step": step, "event_id": event_id}
         emit_json({**named, "retries": dropped.again, "delayed": dropped.emits})

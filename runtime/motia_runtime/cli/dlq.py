@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from motia_runtime.cli.console import json_option
-from motia_runtime.cli.group import Group, project_options
+from motia_runtime.cli.group import Group, app_options
 from motia_runtime.cli.when import since_option, span, until_option
 
 if TYPE_CHECKING:
-    from motia_runtime.deadletters import DeadLetter, DeadLetters, Wanted
-    from motia_spec.model import Project
+    from motia_runtime.cli.reach.dead import Dead
+    from motia_runtime.deadletters import DeadLetter, Wanted
 
 T = TypeVar("T")
 OUTSIDE = "(outside)"  # instead of a step: it came from another program and was not taken in
@@ -44,7 +43,7 @@ def choice(function: F) -> F:
 
 
 @click.group("dlq", cls=Group)
-@project_options
+@app_options
 def command() -> None:
     """List, redrive and purge dead letters.
 
@@ -56,13 +55,13 @@ def command() -> None:
 @filters
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def ls(ctx: click.Context, /, limit: int, as_json: bool, **which: str | None) -> None:
     """List dead letters, newest first."""
     from motia_runtime.cli.console import emit_json
 
-    letters = _run(ctx, which, lambda dead, wanted: dead.list(wanted=wanted, limit=limit))
+    letters = _run(ctx, which, lambda dead, wanted: dead.find(wanted, limit))
     if as_json:
         emit_json([letter.plain() for letter in letters])
     else:
@@ -83,7 +82,7 @@ def _list(letters: Sequence[DeadLetter]) -> None:
 @command.command("show")
 @click.argument("id", type=click.IntRange(1))
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def show(ctx: click.Context, id: int, as_json: bool) -> None:
     """Show one dead letter: error, stack, data, and what it went through before."""
@@ -119,7 +118,7 @@ def show(ctx: click.Context, id: int, as_json: bool) -> None:
 
 @command.command("redrive")
 @choice
-@project_options
+@app_options
 @click.pass_context
 def redrive(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: bool, **which: str | None) -> None:
     """Hand events to their steps again, with all their attempts.
@@ -133,15 +132,9 @@ def redrive(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: b
     from motia_runtime.cli.console import say
     from motia_runtime.cli.errors import Failure
 
-    async def work(dead: DeadLetters, wanted: Wanted) -> tuple[Sequence[DeadLetter], int, list[str]]:
+    async def work(dead: Dead, wanted: Wanted) -> tuple[Sequence[DeadLetter], int, Sequence[str]]:
         chosen = await _chosen(dead, ids, wanted)
-        done, failed = 0, []
-        for letter in () if dry_run else reversed(chosen):  # in the order in which they failed
-            try:
-                done += await dead.redrive(letter)
-            except LookupError as error:
-                failed.append(str(error))
-        return chosen, done, failed
+        return chosen, *await dead.redrive([] if dry_run else chosen[::-1])  # in the order in which they failed
 
     _check(ids, every, which)
     chosen, done, failed = _run(ctx, which, work)
@@ -156,15 +149,15 @@ def redrive(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: b
 
 @command.command("purge")
 @choice
-@project_options
+@app_options
 @click.pass_context
 def purge(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: bool, **which: str | None) -> None:
     """Delete dead letters for good."""
     from motia_runtime.cli.console import say
 
-    async def work(dead: DeadLetters, wanted: Wanted) -> tuple[Sequence[DeadLetter], int]:
+    async def work(dead: Dead, wanted: Wanted) -> tuple[Sequence[DeadLetter], int]:
         chosen = await _chosen(dead, ids, wanted)
-        return chosen, sum([await dead.purge(letter) for letter in ([] if dry_run else chosen)])
+        return chosen, await dead.purge([] if dry_run else chosen)
 
     _check(ids, every, which)
     chosen, done = _run(ctx, which, work)
@@ -184,11 +177,11 @@ def _check(ids: tuple[int, ...], every: bool, which: Mapping[str, str | None]) -
         )
 
 
-async def _chosen(dead: DeadLetters, ids: tuple[int, ...], wanted: Wanted) -> Sequence[DeadLetter]:
-    return (await _letters(dead, ids))[::-1] if ids else await dead.every(wanted)
+async def _chosen(dead: Dead, ids: tuple[int, ...], wanted: Wanted) -> Sequence[DeadLetter]:
+    return (await _letters(dead, ids))[::-1] if ids else await dead.find(wanted, None)
 
 
-async def _letters(dead: DeadLetters, ids: tuple[int, ...]) -> list[DeadLetter]:
+async def _letters(dead: Dead, ids: tuple[int, ...]) -> list[DeadLetter]:
     from motia_runtime.cli.errors import Failure
 
     found: list[DeadLetter] = []
@@ -200,31 +193,18 @@ async def _letters(dead: DeadLetters, ids: tuple[int, ...]) -> list[DeadLetter]:
     return found
 
 
-def _run(ctx: click.Context, which: Mapping[str, str | None], work: Callable[[DeadLetters, Wanted], Awaitable[T]]) -> T:
-    from motia_runtime.cli.project import load
+def _run(ctx: click.Context, which: Mapping[str, str | None], work: Callable[[Dead, Wanted], Awaitable[T]]) -> T:
+    from motia_runtime.cli.project import known
+    from motia_runtime.cli.reach import ask, reach
 
     since, until = span(ctx, which.get("since"), which.get("until"))
-    project = load(ctx)
-    _check_names(project, which)
+    app = reach(ctx)
+    step, topic, error = (which.get(name) for name in ("step", "topic", "error"))
+    known("step", step, app.names.steps)
+    known("topic", topic, app.names.topics)
 
-    async def go() -> T:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.deadletters import DeadLetters, Wanted
+    from motia_runtime.cli.reach.dead import dead_of
+    from motia_runtime.deadletters import Wanted
 
-        wanted = Wanted(
-            step=which.get("step"), topic=which.get("topic"), error=which.get("error"), since=since, until=until
-        )
-        async with open_log(project) as log:
-            return await work(DeadLetters(log), wanted)
-
-    return asyncio.run(go())
-
-
-def _check_names(project: Project, which: Mapping[str, str | None]) -> None:
-    from motia_runtime.cli.project import known_step, meant
-
-    step, topic = which.get("step"), which.get("topic")
-    if step is not None:
-        known_step(project, step)
-    if topic is not None and topic not in project.topics:
-        raise click.UsageError(f"no topic {topic!r}; {meant(topic, project.topics)}")
+    wanted = Wanted(step=step, topic=topic, error=error, since=since, until=until)
+    return ask(app, lambda way: work(dead_of(way), wanted))

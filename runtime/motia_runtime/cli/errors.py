@@ -38,6 +38,14 @@ def show(error: Exception) -> int:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
+    if isinstance(error, click.NoSuchOption) and error.option_name in ("--url", "--token"):
+        from motia_runtime.cli.root import COMMANDS
+
+        there = ", ".join(COMMANDS["Look and touch"])
+        return (
+            f"{error.option_name} is not for `{error.ctx.command_path if error.ctx else 'motia'}`, but for commands that ask a running app: {there}",
+            error.exit_code,
+        )
     if isinstance(error, click.ClickException):
         return error.format_message(), error.exit_code
     if isinstance(error, Refusal):

@@ -20,6 +20,9 @@ class Settings:
     def __init__(self) -> None:
         self.folder: str | None = None  # -C
         self.env: str | None = None  # --env: the overlay motia.<env>.yaml
+        self.url: str | None = None  # --url: a running app, rather than the broker of the project
+        self.token: str | None = None  # --token
+        self.token_given = False  # on the command line, not by the environment
 
     def root(self) -> Path:
         """The folder of the nearest motia.yaml, from -C or the working directory upwards. UsageError when there is none."""
@@ -68,6 +71,40 @@ def project_options(function: F) -> F:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def app_options(function: F) -> F:
+    """--url and --token, and `project_options`: for commands that look at an app, or change what it has."""
+
+    def url(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+        if value and (_is_given(ctx, option) or settings(ctx).url is None):
+            settings(ctx).url = value
+
+    def token(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+        given = _is_given(ctx, option)
+        if value and (given or settings(ctx).token is None):
+            settings(ctx).token = value
+            settings(ctx).token_given |= given
+
+    options = [
+        click.option(
+            "--url", metavar="URL", envvar="MOTIA_URL", expose_value=False, callback=url,
+            help="Ask the running app there, by the API of its Workbench, rather than the broker; also MOTIA_URL.",
+        ),
+        click.option(
+            "--token", metavar="TOKEN", envvar="MOTIA_TOKEN", expose_value=False, callback=token,
+            help="The token that it wants; better in MOTIA_TOKEN, which nobody else sees.",
+        ),
+    ]  # fmt: skip
+    function = project_options(function)
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _is_given(ctx: click.Context, option: click.Parameter) -> bool:
+    """Whether the command line has the option; a group has it, and each of its commands."""
+    return ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
 
 
 class Group(click.Group):

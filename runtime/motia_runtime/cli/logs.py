@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +9,11 @@ import click
 
 from motia_runtime.cli.console import json_option
 from motia_runtime.cli.filters import filter_options
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import app_options
 
 if TYPE_CHECKING:
-    from motia_runtime.observe.view import Filter, LogEntry
-    from motia_spec.model import Project
+    from motia_runtime.cli.reach.way import Way
+    from motia_runtime.observe.view import LogEntry
 
 LEVELS = ("debug", "info", "warning", "error")
 COLORS = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
@@ -29,7 +28,7 @@ COLORS = {"debug": "2", "info": "32", "warning": "33", "error": "31"}
     "--limit", "-n", type=click.IntRange(0, 1_000), default=100, show_default=True, help="The newest so many."
 )
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -45,49 +44,29 @@ def command(
 
     Oldest first. A line is here once the run that logged it has ended; the error that a run ended with is a line as well. --json prints one object a line.
     """
+    from motia_runtime.cli.console import say
     from motia_runtime.cli.filters import wanted
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.reach import ask, reach
     from motia_runtime.cli.trace import check_id
 
     if trace_id is not None:
         check_id(trace_id)
-    project = load(ctx)
-    which = wanted(ctx, project, options, trace=trace_id or "")
-    with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(_show(project, which, level or "", limit, follow=follow, as_json=as_json))
+    app = reach(ctx)
+    which = wanted(ctx, app.names, options, trace=trace_id or "")
 
+    from motia_runtime.cli.reach.history import history_of
 
-async def _show(project: Project, which: Filter, level: str, limit: int, *, follow: bool, as_json: bool) -> None:
-    from motia_runtime.cli.broker import open_log
-    from motia_runtime.cli.console import say
-    from motia_runtime.cli.filters import index_of
-
-    async with open_log(project) as log, index_of(project, log) as index:
-        newest = await index.newest_line()
-        page = await index.logs(which, level=level, limit=max(limit, 1))
-        entries = page.items[:limit]
-        for entry in reversed(entries):
-            _tell(entry, as_json)
-        if not follow:
-            if not entries and not as_json:
-                say("no such lines")
-            return
-        heard = asyncio.Event()
-        index.listen(lambda _: heard.set())
-        index.follow()
-        while True:
-            await heard.wait()
-            heard.clear()
-            after, fresh = "", []
-            while True:  # all pages, for there may be many
-                page = await index.logs(which, level=level, limit=1_000, newer_than=newest, after=after)
-                fresh += page.items
-                after = page.next
-                if not after:
-                    break
-            for entry in reversed(fresh):
+    async def show(way: Way) -> None:
+        none = True
+        async for entries in history_of(way).lines(which, level or "", limit, follow=follow):
+            for entry in entries:
                 _tell(entry, as_json)
-            newest = max([newest, *(entry.id for entry in fresh)])
+                none = False
+        if none and not as_json:
+            say("no such lines")
+
+    with contextlib.suppress(KeyboardInterrupt):
+        ask(app, show)
 
 
 def _tell(entry: LogEntry, as_json: bool) -> None:

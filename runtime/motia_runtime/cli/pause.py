@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import app_options
 
 
 @click.command("pause")
@@ -14,7 +12,7 @@ from motia_runtime.cli.group import project_options
 @click.option(
     "--for", "duration", metavar="DURATION", help="Such as 10m or 1h30m; until `motia resume` when not given."
 )
-@project_options
+@app_options
 @click.pass_context
 def command(ctx: click.Context, step: str, duration: str | None) -> None:
     """Pause an event or cron step, over all instances.
@@ -25,23 +23,18 @@ def command(ctx: click.Context, step: str, duration: str | None) -> None:
     motia pause ChargeCard --for 10m
     """
     from motia_runtime.cli.console import clock, say
-    from motia_runtime.cli.project import known_step, load
+    from motia_runtime.cli.project import known
+    from motia_runtime.cli.reach import ask, reach
     from motia_spec.durations import seconds
 
     try:
         lasts = None if duration is None else seconds(duration)
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param_hint="--for") from error
-    project = load(ctx)
-    known_step(project, step)
+    app = reach(ctx)
+    known("step", step, app.names.steps)
 
-    async def go() -> float:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.clock import SystemClock
-        from motia_runtime.standings import pause
+    from motia_runtime.cli.reach.queues import queues_of
 
-        async with open_log(project) as log:
-            return await pause(log, SystemClock(), project.steps[step], lasts)
-
-    until = asyncio.run(go())
+    until = ask(app, lambda way: queues_of(way).pause(step, lasts))
     say(f"{step} is paused until " + ("it is resumed" if lasts is None else clock(until)))

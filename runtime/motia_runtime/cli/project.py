@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -51,10 +51,10 @@ def read_dotenv(folder: Path) -> None:
     Dotenv(folder / ".env", os.environ).load()
 
 
-def known_step(project: Project, name: str) -> None:
-    """UsageError with a did-you-mean when the spec has no step of that name."""
-    if name not in project.steps:
-        raise click.UsageError(f"no step {name!r}; {meant(name, project.steps)}")
+def known(what: str, name: str | None, names: Collection[str]) -> None:
+    """UsageError with a did-you-mean when there is no step, topic or flow (`what`) of that name. None is nobody's name."""
+    if name is not None and name not in names:
+        raise click.UsageError(f"no {what} {name!r}; {meant(name, names)}")
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from motia_runtime.cli.console import json_option
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import app_options
 from motia_runtime.cli.when import since_option, span, until_option
 
 if TYPE_CHECKING:
-    from motia_runtime.ports import Log
+    from motia_runtime.cli.reach.app import Names
+    from motia_runtime.cli.reach.events import Chosen
+    from motia_runtime.cli.reach.way import Way
     from motia_runtime.replay import Event, Replayed
-    from motia_spec.model import Project
-
-SHOWN = 5  # misfits named
 
 
 @click.command("replay")
@@ -38,7 +36,7 @@ SHOWN = 5  # misfits named
 @click.option("--yes", is_flag=True, help="Don't ask before several events.")
 @click.option("--id", "replay_id", metavar="ID", help="Go on with a replay that was interrupted.")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -65,7 +63,8 @@ def command(
     motia replay --topic order.created --since 2h --until 1h --dry-run
     """
     from motia_runtime.cli.console import clock, emit_json, say, table
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.errors import Failure
+    from motia_runtime.cli.reach import ask, reach
     from motia_runtime.cli.trace import check_id
     from motia_runtime.context import new_id
     from motia_runtime.replay import begun
@@ -84,34 +83,38 @@ def command(
     except ValueError as error:
         raise click.BadParameter(str(error), ctx, param_hint="--id") from error
     begin, end = span(ctx, since, until, now)
-    project = load(ctx)
-    _check_names(project, topic, step)
+    app = reach(ctx)
+    names = app.names
+    _check_names(names, topic, step)
 
-    async def go() -> tuple[list[Event], list[Replayed]]:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.replay import of_topic, replay
+    from motia_runtime.cli.reach.events import events_of
 
-        async with open_log(project) as log:
-            if topic is not None:
-                until = now if end is None else end
-                chosen = await of_topic(log, topic, begin, until, replay_id=replay_id)
-            elif event_id is not None:
-                chosen = [await _one(log, project, event_id, step)]
-            else:
-                assert trace_id is not None
-                chosen = await _of_trace(log, project, trace_id, step)
-            if dry_run:
-                return chosen, []
-            if edit is not None:
-                chosen = [_edited(chosen[0], edit)]
-            _check_fit(project, chosen)
-            if len(chosen) > 1:
-                if not yes:
-                    click.confirm(f"Replay {len(chosen)} events?", abort=True, err=True)
-                say(f"should this be interrupted, give the same command again with --id {replay_id}")
-            return chosen, await replay(log, chosen, replay_id, again=again, step=step)
+    async def choose(way: Way) -> Chosen:
+        if topic is not None:
+            until = now if end is None else end
+            return await events_of(way).of_topic(topic, begin, until, replay_id)
+        if event_id is not None:
+            return await _one(way, names, event_id, step)
+        assert trace_id is not None
+        return await _of_trace(way, trace_id, step)
 
-    chosen, done = asyncio.run(go())
+    async def go(way: Way) -> tuple[list[Event], list[Replayed]]:
+        found = await choose(way)
+        chosen = found.events
+        if dry_run:
+            return chosen, []
+        if edit is not None:
+            chosen = [_edited(chosen[0], edit)]
+        elif found.misfit:
+            raise Failure(found.misfit)
+        if len(chosen) > 1:
+            if not yes:
+                click.confirm(f"Replay {len(chosen)} events?", abort=True, err=True)
+            say(f"should this be interrupted, give the same command again with --id {replay_id}")
+        events = events_of(way)
+        return chosen, await events.replay(chosen, replay_id, again=again, step=step, edited=edit is not None)
+
+    chosen, done = ask(app, go)
     if dry_run:
         if as_json:
             emit_json([each.plain() for each in chosen])
@@ -129,59 +132,48 @@ def command(
         say(f"replayed: {len(done) - before}" + (f", before: {before}" if before else ""))
 
 
-def _check_names(project: Project, topic: str | None, step: str | None) -> None:
-    from motia_runtime.cli.project import known_step, meant
-    from motia_spec.model import EventStep
+def _check_names(names: Names, topic: str | None, step: str | None) -> None:
+    from motia_runtime.cli.project import known
 
-    if topic is not None and topic not in project.topics:
-        raise click.UsageError(f"no topic {topic!r}; {meant(topic, project.topics)}")
+    known("topic", topic, names.topics)
+    known("step", step, names.steps)
     if step is None:
         return
-    known_step(project, step)
-    found = project.steps[step]
-    if not isinstance(found, EventStep) or not found.topics:
+    if names.steps[step].kind != "event" or not names.steps[step].topics:
         raise click.UsageError(f"{step} subscribes to no topic")
     if topic is not None:
-        _check_subscribed(project, topic, step)
+        _check_subscribed(names, topic, step)
 
 
-def _check_subscribed(project: Project, topic: str, step: str) -> None:
-    topics = _topics(project, step)
+def _check_subscribed(names: Names, topic: str, step: str) -> None:
+    topics = names.steps[step].topics
     if topic not in topics:
         raise click.UsageError(f"{step} does not subscribe to {topic!r}, but to {', '.join(topics)}")
 
 
-def _topics(project: Project, step: str) -> list[str]:
-    from motia_spec.model import EventStep
-
-    found = project.steps[step]
-    assert isinstance(found, EventStep)
-    return sorted(found.topics)
-
-
-async def _one(log: Log, project: Project, event_id: int, step: str | None) -> Event:
+async def _one(way: Way, names: Names, event_id: int, step: str | None) -> Chosen:
     from motia_runtime.cli.errors import Failure
-    from motia_runtime.replay import event
+    from motia_runtime.cli.reach.events import Chosen, events_of
 
-    found = await event(log, event_id)
+    found = await events_of(way).event(event_id)
     if found is None:
         raise Failure(f"no event {event_id} is kept")
     if step is not None:
-        _check_subscribed(project, found.topic, step)
-    return found
+        _check_subscribed(names, found.topic, step)
+    return Chosen([found], None, "")
 
 
-async def _of_trace(log: Log, project: Project, start: str, step: str | None) -> list[Event]:
+async def _of_trace(way: Way, start: str, step: str | None) -> Chosen:
     from motia_runtime.cli.console import printable, say
     from motia_runtime.cli.errors import Failure
-    from motia_runtime.cli.filters import whole_id
-    from motia_runtime.replay import of_trace
+    from motia_runtime.cli.reach.events import events_of
+    from motia_runtime.cli.reach.history import history_of, whole_id
 
-    trace_id = await whole_id(project, log, start)
-    found = await of_trace(log, trace_id, None if step is None else _topics(project, step))
+    trace_id = await whole_id(history_of(way), start)
+    found = await events_of(way).of_trace(trace_id, step)
     by = found.begun_by
     if by is not None and step is None:
-        what = f"the request {by.trigger.method} {by.trigger.path}" if by.trigger.type == "api" else "a tick"
+        what = f"the request {by.method} {by.path}" if by.type == "api" else "a tick"
         say(
             printable(
                 f"it began with {what} to {by.step}, which is not stored: what is replayed are the events it emitted"
@@ -189,7 +181,7 @@ async def _of_trace(log: Log, project: Project, start: str, step: str | None) ->
         )
     if not found.events:
         raise Failure(f"no event of trace {trace_id} is kept that " + (f"{step} subscribes to" if step else "began it"))
-    return found.events
+    return found
 
 
 def _edited(old: Event, edit: str) -> Event:
@@ -209,26 +201,3 @@ def _edited(old: Event, edit: str) -> Event:
     else:
         text = "-" if edit == "-" else Path(edit).read_text()
     return msgspec.structs.replace(old, data=msgspec.json.encode(read_json(text)))
-
-
-def _check_fit(project: Project, events: list[Event]) -> None:
-    """Failure when any does not fit its topic as it is now: then nothing is replayed."""
-    from motia_runtime.cli.broker import types
-    from motia_runtime.cli.errors import Failure
-    from motia_runtime.handler import ValidationFailed
-    from motia_runtime.runlog import in_words
-
-    known = types(project)
-    codecs = {name: known.codec(topic.schema) for name, topic in project.topics.items()}
-    wrong: list[str] = []
-    for each in events:
-        if each.topic not in codecs:
-            wrong.append(f"event {each.id}: the spec has no topic {each.topic!r} any more")
-            continue
-        try:
-            codecs[each.topic].decode(each.data)
-        except ValidationFailed as problem:
-            wrong.append(f"event {each.id} ({each.topic}): {in_words(problem)}")
-    if wrong:
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise Failure(f"nothing is replayed, {len(wrong)} of {len(events)} can't be: {'; '.join(wrong[:SHOWN])}{more}")

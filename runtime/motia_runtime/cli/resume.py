@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import click
 
-from motia_runtime.cli.group import project_options
+from motia_runtime.cli.group import app_options
 
 
 @click.command("resume")
 @click.argument("step")
-@project_options
+@app_options
 @click.pass_context
 def command(ctx: click.Context, step: str) -> None:
     """End the pause of a step."""
     from motia_runtime.cli.console import say
-    from motia_runtime.cli.project import known_step, load
+    from motia_runtime.cli.project import known
+    from motia_runtime.cli.reach import ask, reach
 
-    project = load(ctx)
-    known_step(project, step)
+    app = reach(ctx)
+    known("step", step, app.names.steps)
 
-    async def go() -> bool:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.standings import resume
+    from motia_runtime.cli.reach.queues import queues_of
 
-        async with open_log(project) as log:
-            return await resume(log, project.steps[step])
-
-    say(f"{step} goes on" if asyncio.run(go()) else f"{step} was not paused")
+    resumed = ask(app, lambda way: queues_of(way).resume(step))
+    say(f"{step} goes on" if resumed else f"{step} was not paused")

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from motia_runtime.cli.group import Group, project_options
+from motia_runtime.cli.group import Group, app_options
 
 if TYPE_CHECKING:
-    from motia_runtime.state import StateStore
+    from motia_runtime.cli.reach.state import State
 
 T = TypeVar("T")
 
 
 @click.group("state", cls=Group)
-@project_options
+@app_options
 def command() -> None:
     """Read and write state."""
 
@@ -26,7 +25,7 @@ def command() -> None:
 @click.argument("group")
 @click.argument("key")
 @click.option("--json", "as_json", is_flag=True, help="Print null when there is no value, rather than fail.")
-@project_options
+@app_options
 @click.pass_context
 def get(ctx: click.Context, group: str, key: str, as_json: bool) -> None:
     """Print the value of a key as JSON.
@@ -36,10 +35,7 @@ def get(ctx: click.Context, group: str, key: str, as_json: bool) -> None:
     from motia_runtime.cli.console import emit_json
     from motia_runtime.cli.errors import Failure
 
-    async def read(store: StateStore) -> bytes | None:
-        return (await store.read(group, key)).data
-
-    data = _run(ctx, read)
+    data = _run(ctx, lambda state: state.get(group, key))
     if data is None and not as_json:
         raise Failure(f"no value in {group}/{key}")
     emit_json(_plain(data))
@@ -49,7 +45,7 @@ def get(ctx: click.Context, group: str, key: str, as_json: bool) -> None:
 @click.argument("group")
 @click.argument("key")
 @click.argument("value", metavar="JSON")
-@project_options
+@app_options
 @click.pass_context
 def set_(ctx: click.Context, group: str, key: str, value: str) -> None:
     """Store JSON under a key.
@@ -60,10 +56,7 @@ def set_(ctx: click.Context, group: str, key: str, value: str) -> None:
 
     plain = read_json(value)
 
-    async def write(store: StateStore) -> None:
-        await store.set(group, key, store.codec(group).convert(plain))
-
-    _run(ctx, write)
+    _run(ctx, lambda state: state.set(group, key, plain))
 
 
 @command.command("ls")
@@ -71,21 +64,21 @@ def set_(ctx: click.Context, group: str, key: str, value: str) -> None:
 @click.option(
     "--json", "as_json", is_flag=True, help="Print JSON: an object of keys and values, or an array of groups."
 )
-@project_options
+@app_options
 @click.pass_context
 def ls(ctx: click.Context, group: str | None, as_json: bool) -> None:
     """List groups, or the keys and values of a GROUP."""
     from motia_runtime.cli.console import emit_json, table
 
     if group is None:
-        sizes = _run(ctx, lambda store: store.groups())
+        sizes = _run(ctx, lambda state: state.groups())
         if as_json:
             emit_json(sizes)
         else:
             rows = [(s.group, str(s.keys), str(s.bytes)) for s in sizes]
             table(("GROUP", "KEYS", "BYTES"), rows, empty="no groups")
         return
-    found = _run(ctx, lambda store: store.read_group(group))
+    found = _run(ctx, lambda state: state.values(group))
     if as_json:
         emit_json({key: _plain(data) for key, data in found.items()})
     else:
@@ -97,7 +90,7 @@ def ls(ctx: click.Context, group: str | None, as_json: bool) -> None:
 @click.argument("group")
 @click.argument("keys", metavar="KEY...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="Delete every key of the group.")
-@project_options
+@app_options
 @click.pass_context
 def rm(ctx: click.Context, group: str, keys: tuple[str, ...], every: bool) -> None:
     """Delete keys."""
@@ -107,9 +100,9 @@ def rm(ctx: click.Context, group: str, keys: tuple[str, ...], every: bool) -> No
     if every == bool(keys):
         raise click.UsageError("name the keys, or give --all")
 
-    async def remove(store: StateStore) -> list[str]:
-        names = list(await store.read_group(group)) if every else list(keys)
-        return [name for name in names if not await store.delete(group, name)]
+    async def remove(state: State) -> list[str]:
+        names = list(await state.values(group)) if every else list(keys)
+        return [name for name in names if not await state.delete(group, name)]
 
     missing = _run(ctx, remove)
     if missing and not every:
@@ -118,20 +111,14 @@ def rm(ctx: click.Context, group: str, keys: tuple[str, ...], every: bool) -> No
         say(f"{group} is empty")
 
 
-def _run(ctx: click.Context, work: Callable[[StateStore], Awaitable[T]]) -> T:
-    from motia_runtime.cli.broker import types
-    from motia_runtime.cli.project import load
+def _run(ctx: click.Context, work: Callable[[State], Awaitable[T]]) -> T:
+    from motia_runtime.cli.reach import ask, reach
 
-    project = load(ctx)
+    app = reach(ctx)
 
-    async def go() -> T:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.state import StateStore
+    from motia_runtime.cli.reach.state import state_of
 
-        async with open_log(project) as log:
-            return await work(StateStore(log, project, types(project)))
-
-    return asyncio.run(go())
+    return ask(app, lambda way: work(state_of(way)))
 
 
 def _plain(data: bytes | None) -> Any:

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from typing import TYPE_CHECKING
-
 import click
 
 from motia_runtime.cli.console import json_option
-from motia_runtime.cli.group import Group, project_options
-
-if TYPE_CHECKING:
-    from motia_runtime.standings import Standing
+from motia_runtime.cli.group import Group, app_options
 
 
 @click.group("steps", cls=Group)
-@project_options
+@app_options
 def command() -> None:
     """Show how the steps stand with their work."""
 
 
 @command.command("ls")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def ls(ctx: click.Context, as_json: bool) -> None:
     """List steps: what waits, what is in flight, what is paused.
@@ -30,19 +24,14 @@ def ls(ctx: click.Context, as_json: bool) -> None:
     Over all instances. Waiting: not delivered yet. In flight: delivered and not ended.
     """
     from motia_runtime.cli.console import clock, emit_json, table
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.reach import ask, reach
+
+    app = reach(ctx)
+
+    from motia_runtime.cli.reach.queues import queues_of
     from motia_runtime.standings import FOREVER
 
-    project = load(ctx)
-
-    async def go() -> list[Standing]:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.standings import standings
-
-        async with open_log(project) as log:
-            return await standings(log, project)
-
-    found = asyncio.run(go())
+    found = ask(app, lambda way: queues_of(way).standings())
     if as_json:
         emit_json(found)
         return

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from motia_runtime.cli.console import json_option
-from motia_runtime.cli.group import Group, project_options
+from motia_runtime.cli.group import Group, app_options
 
 if TYPE_CHECKING:
-    import msgspec
-
-    from motia_runtime.tasks import Tasks
+    from motia_runtime.cli.reach.tasks import AskedTasks
 
 T = TypeVar("T")
 
 
 @click.group("tasks", cls=Group)
-@project_options
+@app_options
 def command() -> None:
     """List, show and complete tasks of noop steps.
 
@@ -32,17 +29,20 @@ def command() -> None:
 @click.option("--step", metavar="NAME", help="Only of this step.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True)
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
     """List tasks that are open, the oldest first."""
     from motia_runtime.cli.console import clock, emit_json, table
 
-    found = _run(ctx, step, lambda tasks: tasks.waiting(step=step, limit=limit))
+    found = _run(ctx, step, lambda tasks: tasks.waiting(step, limit))
     if as_json:
-        emit_json([task.plain() for task in found])
+        emit_json(found)
         return
-    rows = [(t.step, t.id, clock(t.opened), "" if t.due is None else clock(t.due), _text(t.data)) for t in found]
+    rows = [
+        (t["step"], t["id"], clock(t["opened_at"]), "" if t["due_at"] is None else clock(t["due_at"]), _text(t["data"]))
+        for t in found
+    ]
     table(("STEP", "ID", "OPENED", "DUE", "DATA"), rows, empty="no open tasks")
 
 
@@ -50,7 +50,7 @@ def ls(ctx: click.Context, step: str | None, limit: int, as_json: bool) -> None:
 @click.argument("step")
 @click.argument("id")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def show(ctx: click.Context, step: str, id: str, as_json: bool) -> None:
     """Show one task, also one that has ended."""
@@ -61,27 +61,29 @@ def show(ctx: click.Context, step: str, id: str, as_json: bool) -> None:
     if task is None:
         raise Failure(f"{step} has no task {id!r}; `motia tasks ls` lists those that are open")
     if as_json:
-        emit_json(task.plain())
+        emit_json(task)
         return
-    ended = task.ended
     rows = [
-        ("step", task.step),
-        ("task", task.id),
-        ("status", "open" if ended is None else ended.outcome),
-        ("topic", task.topic),
-        ("opened", clock(task.opened)),
-        *([("due", clock(task.due))] if task.due is not None else []),
-        ("trace", task.context.trace_id),
+        ("step", task["step"]),
+        ("task", task["id"]),
+        ("status", task["status"]),
+        ("topic", task["topic"]),
+        ("opened", clock(task["opened_at"])),
+        *([("due", clock(task["due_at"]))] if task["due_at"] is not None else []),
+        ("trace", task["trace_id"]),
     ]
-    if ended is not None:
-        rows.append(("ended", clock(ended.at) + (f" by {ended.by}" if ended.by else "")))
-        rows.append(("emitted", ended.topic or "nothing"))
-        if bytes(ended.data):
-            rows.append(("answer" if ended.outcome == "completed" else "data", _text(ended.data)))
+    if task["status"] != "open":
+        emitted = task["emitted"]
+        rows.append(("ended", clock(task["ended_at"]) + (f" by {task['by']}" if task["by"] else "")))
+        rows.append(("emitted", emitted["topic"] if emitted else "nothing"))
+        if task["status"] == "completed":
+            rows.append(("answer", _text(task["answer"])))
+        elif emitted:
+            rows.append(("data", _text(emitted["data"])))
     for label, text in rows:
         click.echo(f"{label:<9} {printable(text)}")
-    if bytes(task.data):
-        click.echo("\n" + printable(_text(task.data)))
+    if task["data"] is not None:
+        click.echo("\n" + printable(_text(task["data"])))
 
 
 @command.command("complete")
@@ -91,7 +93,7 @@ def show(ctx: click.Context, step: str, id: str, as_json: bool) -> None:
 @click.option("--topic", metavar="NAME", help="Where the answer goes, for a step that emits several topics.")
 @click.option("--by", metavar="WHO", help="Who decided.  [default: the user who is logged in]")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def complete(
     ctx: click.Context, step: str, id: str, answer: str, topic: str | None, by: str | None, as_json: bool
@@ -108,16 +110,18 @@ def complete(
 
     plain = read_json(answer)
     who = _user() if by is None else by
-    task = _run(ctx, step, lambda tasks: tasks.complete(step, id, plain, topic=topic, by=who))
+    task = _run(ctx, step, lambda tasks: tasks.complete(step, id, plain, topic, who))
     if as_json:
-        emit_json(task.plain())
+        emit_json(task)
         return
-    ended = task.ended
-    say(f"completed; emitted {ended.topic if ended and ended.topic else 'nothing'}")
+    emitted = task["emitted"]
+    say(f"completed; emitted {emitted['topic'] if emitted else 'nothing'}")
 
 
-def _text(data: msgspec.Raw) -> str:
-    return bytes(data).decode(errors="replace")
+def _text(data: Any) -> str:
+    import msgspec
+
+    return msgspec.json.encode(data).decode()
 
 
 def _user() -> str:
@@ -129,30 +133,13 @@ def _user() -> str:
         return ""
 
 
-def _run(ctx: click.Context, step: str | None, work: Callable[[Tasks], Awaitable[T]]) -> T:
-    from motia_runtime.cli.project import known_step, load
+def _run(ctx: click.Context, step: str | None, work: Callable[[AskedTasks], Awaitable[T]]) -> T:
+    from motia_runtime.cli.project import known
+    from motia_runtime.cli.reach import ask, reach
 
-    project = load(ctx)
-    if step is not None:
-        known_step(project, step)
+    app = reach(ctx)
+    known("step", step, app.names.steps)
 
-    async def go() -> T:
-        from motia_runtime.cli.broker import open_log, types
-        from motia_runtime.clock import SystemClock
-        from motia_runtime.commit import Commits
-        from motia_runtime.context.base import new_id
-        from motia_runtime.orphans import Orphans
-        from motia_runtime.records import RecordWriter
-        from motia_runtime.redaction import Redaction
-        from motia_runtime.tasks import Tasks
+    from motia_runtime.cli.reach.tasks import tasks_of
 
-        async with open_log(project) as log:
-            clock, records = SystemClock(), RecordWriter(log, Redaction(project))
-            orphans = Orphans(log, clock, new_id())
-            try:
-                return await work(Tasks(project, types(project), log, clock, Commits(log, clock, orphans), records))
-            finally:
-                records.flush()
-                await orphans.stop()
-
-    return asyncio.run(go())
+    return ask(app, lambda way: work(tasks_of(way)))

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from motia_runtime.cli.console import json_option
 from motia_runtime.cli.filters import filter_options
-from motia_runtime.cli.group import Group, project_options
+from motia_runtime.cli.group import Group, app_options
 
 if TYPE_CHECKING:
-    from motia_runtime.observe.index import TraceIndex
+    from motia_runtime.cli.reach.way import Way
     from motia_runtime.records import RunRecord
-    from motia_spec.model import Project
 
-T = TypeVar("T")
 SHOWN = 2_000  # characters of a payload in the tree
 COLORS = {
     "ok": "32",
@@ -38,7 +35,7 @@ COLORS = {
 
 
 @click.group("trace", cls=Group)
-@project_options
+@app_options
 def command() -> None:
     """Show what happened, run by run."""
 
@@ -47,7 +44,7 @@ def command() -> None:
 @filter_options
 @click.option("--limit", type=click.IntRange(1, 1_000), default=20, show_default=True)
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def ls(ctx: click.Context, /, limit: int, as_json: bool, **options: Any) -> None:
     """List traces, newest first.
@@ -57,11 +54,14 @@ def ls(ctx: click.Context, /, limit: int, as_json: bool, **options: Any) -> None
     """
     from motia_runtime.cli.console import clock, emit_json, seconds, table
     from motia_runtime.cli.filters import wanted
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.reach import ask, reach
 
-    project = load(ctx)
-    which = wanted(ctx, project, options)
-    found = _ask(project, lambda index: index.traces(which, limit=limit)).items
+    app = reach(ctx)
+    which = wanted(ctx, app.names, options)
+
+    from motia_runtime.cli.reach.history import history_of
+
+    found = ask(app, lambda way: history_of(way).traces(which, limit))
     if as_json:
         emit_json(found)
         return
@@ -77,7 +77,7 @@ def ls(ctx: click.Context, /, limit: int, as_json: bool, **options: Any) -> None
 @click.option("--logs", is_flag=True, help="With the lines that each run logged.")
 @click.option("--full", is_flag=True, help="With everything: inputs, payloads, state before and after, stacks, lines.")
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def show(ctx: click.Context, id: str, logs: bool, full: bool, as_json: bool) -> None:
     """Show the runs of a trace as a tree, with durations.
@@ -85,11 +85,10 @@ def show(ctx: click.Context, id: str, logs: bool, full: bool, as_json: bool) -> 
     The first digits of ID are enough.
     """
     from motia_runtime.cli.console import clock, emit_json, printable, seconds
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.reach import ask, reach
 
     check_id(id)
-    project = load(ctx)
-    runs = asyncio.run(_runs(project, id))
+    runs = ask(reach(ctx), lambda way: _runs(way, id))
     if as_json:
         emit_json(runs)
         return
@@ -105,7 +104,7 @@ def show(ctx: click.Context, id: str, logs: bool, full: bool, as_json: bool) -> 
 @command.command("tail")
 @filter_options
 @json_option
-@project_options
+@app_options
 @click.pass_context
 def tail(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     """Show runs as they end, until interrupted.
@@ -113,25 +112,20 @@ def tail(ctx: click.Context, /, as_json: bool, **options: Any) -> None:
     With --json, each run in full, one line each.
     """
     from motia_runtime.cli.filters import wanted
-    from motia_runtime.cli.project import load
+    from motia_runtime.cli.reach import ask, reach
 
-    project = load(ctx)
-    which = wanted(ctx, project, options)
+    app = reach(ctx)
+    which = wanted(ctx, app.names, options)
 
-    async def go() -> None:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.observe.feed import Feed
-        from motia_runtime.observe.matching import fits
+    from motia_runtime.cli.reach.history import history_of
 
-        async with open_log(project) as log:
-            feed = Feed(log, after=await log.newest("run"))
-            async for found in feed.follow():
-                for stored in found:
-                    if fits(stored.record, which):
-                        _tell(stored.record, as_json)
+    async def show(way: Way) -> None:
+        async for runs in history_of(way).tail(which):
+            for run in runs:
+                _tell(run, as_json)
 
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(go())
+        ask(app, show)
 
 
 def _tell(run: RunRecord, as_json: bool) -> None:
@@ -246,32 +240,18 @@ def _everything(run: RunRecord) -> Iterator[str]:
         yield line(f"{run.more_effects} more effects")
 
 
-async def _runs(project: Project, start: str) -> list[RunRecord]:
-    from motia_runtime.cli.broker import open_log
-    from motia_runtime.cli.errors import Failure
-    from motia_runtime.cli.filters import index_of, whole_id
+async def _runs(way: Way, start: str) -> list[RunRecord]:
+    from motia_runtime.cli.reach.history import history_of, no_trace, whole_id
 
-    async with open_log(project) as log:
-        start = await whole_id(project, log, start)
-        async with index_of(project, log) as index:
-            found = await index.trace(start)
-    if found is None:
-        raise Failure(f"no trace {start} is kept; `motia trace ls` lists them")
-    return found.runs()
+    history = history_of(way)
+    trace_id = await whole_id(history, start)
+    found = await history.runs(trace_id)
+    if not found:
+        raise no_trace(trace_id)
+    return found
 
 
 def check_id(id: str) -> None:
     """UsageError for what neither is a trace id nor begins one."""
     if not re.fullmatch(r"[0-9a-f]{4,32}", id):
         raise click.UsageError(f"{id!r} is no trace id: 32 hex digits, or at least the first 4 of them")
-
-
-def _ask(project: Project, question: Callable[[TraceIndex], Awaitable[T]]) -> T:
-    async def go() -> T:
-        from motia_runtime.cli.broker import open_log
-        from motia_runtime.cli.filters import index_of
-
-        async with open_log(project) as log, index_of(project, log) as index:
-            return await question(index)
-
-    return asyncio.run(go())

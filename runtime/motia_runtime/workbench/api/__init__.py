@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from motia_runtime.workbench.api import app, data, deadletters, flows, queues, run, schedules, spec, steps, traces
+from motia_runtime.workbench.api import (
+    again,
+    app,
+    data,
+    deadletters,
+    flows,
+    queues,
+    records,
+    run,
+    schedules,
+    spec,
+    steps,
+    traces,
+)
 from motia_runtime.workbench.call import Ask
 
 ROUTES: Mapping[str, Mapping[str, Ask]] = {
@@ -13,6 +26,8 @@ ROUTES: Mapping[str, Mapping[str, Ask]] = {
     **steps.ROUTES,
     **run.ROUTES,
     **traces.ROUTES,
+    **records.ROUTES,
+    **again.ROUTES,
     **queues.ROUTES,
     **deadletters.ROUTES,
     **schedules.ROUTES,

@@ -16,6 +16,7 @@ from motia_runtime.workbench.call import Call, number
 
 SHOWN = 10_000  # keys in a list
 PREVIEW = 200  # characters of a value in a list
+PAGE_SIZE = 8 << 20  # bytes of values in a list that has them whole, after which it ends
 
 
 async def get_groups(call: Call) -> Any:
@@ -24,17 +25,32 @@ async def get_groups(call: Call) -> Any:
 
 
 async def get_group(call: Call) -> Any:
-    """The keys of a group, those that have `text` in key or value, ordered by key."""
+    """The keys of a group, those that have `text` in key or value, ordered by key. `values`: with their values, page by page, from behind the key `after`."""
     (group,) = call.values
-    query = call.query("text", "limit")
+    query = call.query("text", "limit", "values", "after")
     text, limit = query.get("text", "").lower(), number(query.get("limit"), 500, SHOWN)
     values = await call.bench.state.read_group(group)
+    if "values" in query:
+        return _whole(group, values, query.get("after"), limit)
     rows = [
         {"key": key, "size": len(data), "preview": _preview(data)}
         for key, data in values.items()
         if not text or text in key.lower() or text in data.decode(errors="replace").lower()
     ]
     return {"group": group, "keys": rows[:limit], "more": max(0, len(rows) - limit), "all": len(values)}
+
+
+def _whole(group: str, values: dict[str, bytes], after: str | None, limit: int) -> Any:
+    rows: list[dict[str, Any]] = []
+    size = 0
+    for key, data in values.items():
+        if after is not None and key <= after:
+            continue
+        if len(rows) == limit or size > PAGE_SIZE:
+            return {"group": group, "keys": rows, "next": rows[-1]["key"]}
+        rows.append({"key": key, "value": _json(data)})
+        size += len(data)
+    return {"group": group, "keys": rows, "next": None}
 
 
 def _preview(data: bytes) -> str:
@@ -72,40 +88,47 @@ def _revision(record: Record) -> dict[str, Any]:
 
 
 def _value(record: Record) -> Any:
+    return None if is_deleted(record) else _json(record.data)
+
+
+def _json(data: bytes) -> Any:
     """Stored JSON as it is; text that is none as a string."""
-    if is_deleted(record):
-        return None
     try:
-        msgspec.json.decode(record.data)
+        msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return record.data.decode(errors="replace")
-    return msgspec.Raw(record.data)
+        return data.decode(errors="replace")
+    return msgspec.Raw(data)
 
 
 class Edited(msgspec.Struct, frozen=True):
     value: msgspec.Raw
-    revision: int  # the one that was read; 0: the key is new
+    revision: int | None  # the one that was read; 0: the key is new; None: whatever is there
 
 
 async def put_key(call: Call) -> Any:
-    """Write a value that fits the group's schema, unless somebody has written the key meanwhile."""
+    """Write a value that fits the group's schema, unless somebody has written the key since the revision that is given."""
     group, key = call.values
     state = call.bench.state
     given = await call.body(Edited)
     value = state.codec(group).decode(bytes(given.value))
     try:
-        await state.replace(group, key, value, given.revision)
+        if given.revision is None:
+            await state.set(group, key, value)
+        else:
+            await state.replace(group, key, value, given.revision)
     except Conflict:
         raise _changed(group, key) from None
     return await get_key(call)
 
 
 async def delete_key(call: Call) -> Any:
-    """Delete a key, unless somebody has written it meanwhile."""
+    """Delete a key, unless somebody has written it since the revision that is given."""
     group, key = call.values
     query = call.query("revision")
     if "revision" not in query:
-        raise Refused(400, "Say which revision is to be deleted: ?revision=N.")
+        raise Refused(400, "Say which revision is to be deleted: ?revision=N, or any.")
+    if query["revision"] == "any":
+        return {"deleted": await call.bench.state.delete(group, key)}
     try:
         done = await call.bench.state.remove(group, key, number(query["revision"], 1, 1 << 53, "revision"))
     except Conflict:

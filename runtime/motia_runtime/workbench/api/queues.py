@@ -49,7 +49,7 @@ async def get_delayed(call: Call) -> Any:
     """Emits that wait for their time, as `motia delayed ls`."""
     query = call.query("topic", "limit")
     found = await delayed.waiting(
-        call.bench.log, topic=query.get("topic"), limit=number(query.get("limit"), 100, 10_000)
+        call.bench.log, topic=query.get("topic"), limit=number(query.get("limit"), 100, 100_000)
     )
     return {"delayed": [each.plain() for each in found]}
 

@@ -22,7 +22,7 @@ from motia_runtime.workbench.bench import Bench
 from motia_runtime.workbench.call import Call, number
 from motia_spec.model import CronStep, EventStep
 
-MOST = 1_000  # tasks in a list
+MOST = 10_000  # tasks in a list
 LONGEST_BY = 200  # characters
 
 

@@ -30,7 +30,8 @@ LETTERS = 1_000  # dead letters looked through for those of a trace
 _FRAME = re.compile(r"^([^\n:]+):(\d+) in ", re.MULTILINE)  # of `stacks.user_stack`
 
 
-def _filter(bench: Bench, query: dict[str, str]) -> Filter:
+def filter_of(bench: Bench, query: dict[str, str]) -> Filter:
+    """What the filters of a query mean. Raises `Missing`, `Refused`."""
     steps = tuple(query["step"].split(",")) if "step" in query else ()
     if "flow" in query:
         flow = bench.project.flows.get(query["flow"])
@@ -52,7 +53,7 @@ def _filter(bench: Bench, query: dict[str, str]) -> Filter:
 async def get_traces(call: Call) -> Any:
     query = call.query(*FILTERS)
     index = await call.bench.history.index()
-    wanted, limit = _filter(call.bench, query), number(query.get("limit"), 50, MOST)
+    wanted, limit = filter_of(call.bench, query), number(query.get("limit"), 50, MOST)
     try:
         page = await index.traces(wanted, limit=limit, after=query.get("after", ""))
     except BadCursor as problem:
@@ -63,7 +64,7 @@ async def get_traces(call: Call) -> Any:
 async def get_runs(call: Call) -> Any:
     query = call.query(*FILTERS)
     index = await call.bench.history.index()
-    wanted, limit = _filter(call.bench, query), number(query.get("limit"), 50, MOST)
+    wanted, limit = filter_of(call.bench, query), number(query.get("limit"), 50, MOST)
     try:
         page = await index.runs(wanted, limit=limit, after=query.get("after", ""))
     except BadCursor as problem:
@@ -78,10 +79,11 @@ async def get_logs(call: Call) -> Any:
     if level and level not in LEVELS:
         raise Refused(400, f"{level[:40]!r} is no level; there are {', '.join(LEVELS)}.")
     index = await call.bench.history.index()
+    newest = await index.newest_line()  # before the page: what comes meanwhile is newer
     newer = number(query.get("newer"), 0, 1 << 62, "newer") if query.get("newer", "0") != "0" else 0
     try:
         page = await index.logs(
-            _filter(call.bench, query),
+            filter_of(call.bench, query),
             level=level,
             limit=number(query.get("limit"), 200, MOST),
             after=query.get("after", ""),
@@ -89,7 +91,7 @@ async def get_logs(call: Call) -> Any:
         )
     except BadCursor as problem:
         raise Refused(400, f"{problem}.") from None
-    return {"lines": page.items, "next": page.next}
+    return {"lines": page.items, "next": page.next, "newest": newest}
 
 
 async def get_trace(call: Call) -> Any:
