@@ -36,7 +36,7 @@ from motia_runtime.logs import Mask
 from motia_runtime.metrics.server import metrics_of
 from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.nats.reconcile import durables
-from motia_runtime.otlp.exporter import Exporter, exporter_of
+from motia_runtime.otlp.telemetry import Telemetry, telemetry_of
 from motia_runtime.ports import Clock, Log
 from motia_runtime.remote.fleet import Crew, Fleet
 from motia_runtime.remote.messenger import Messenger
@@ -149,7 +149,7 @@ class App:
         self._messenger = NatsMessenger(broker.link)
         self._fleet = Fleet({**os.environ, **broker.settings.environ()}, 0 if "node" in place.elsewhere else 1)
         self._metrics = metrics_of(os.environ, broker.log, shared=place.shared)
-        self._exporter: Exporter | None = None
+        self._telemetry: Telemetry | None = None
         self._history: History | None = None
         self._version: Version | None = None
         self._switch: Switch | None = None
@@ -176,11 +176,11 @@ class App:
         version = await self._load(project)
         place = self._place
         crew = await self._crew(project)
-        self._exporter = exporter_of(os.environ, project.name)
-        if self._exporter is not None:
-            self._exporter.start()
+        self._telemetry = telemetry_of(os.environ, project.name)
+        if self._telemetry is not None:
+            self._telemetry.start()
             if self._metrics is not None:
-                self._metrics.exporter = self._exporter
+                self._metrics.telemetry = self._telemetry
         self._switch = Switch(version.asgi, self._hosts(project))
         # The port comes before consuming: an app that can't serve shall not take events away from one that can. Answering comes after:
         # what a request emits before a step's consumer is there for the first time would never reach that step.
@@ -245,8 +245,8 @@ class App:
 
     async def _end_export(self) -> None:
         """After the last record is made."""
-        if self._exporter is not None:
-            await asyncio.to_thread(self._exporter.stop)
+        if self._telemetry is not None:
+            await asyncio.to_thread(self._telemetry.stop)
 
     async def _crew(self, project: Project) -> Crew | None:
         """Workers for a version's handlers in other languages. Where there is no Node, `motia dev` goes on with the others."""
@@ -260,9 +260,9 @@ class App:
 
     async def _begin(self, version: Version) -> None:
         """Have a version consume, its runs counted and exported from the first on. Raises what `Engine.start` raises."""
-        if self._exporter is not None:
-            self._exporter.show(version.project)
-            version.engine.records.exporter = self._exporter.take
+        if self._telemetry is not None:
+            self._telemetry.show(version.project)
+            version.engine.records.exporter = self._telemetry.take
         if self._metrics is not None:
             self._metrics.count(version.engine)
         await version.engine.start()

@@ -133,3 +133,13 @@ async def test_it_is_taken_in_once_whatever_goes_wrong(
             faulty, count = await run(kind, at)
             assert faulty.happened
             assert count == 1, f"{kind} at {at} ({clean.trail[at]})"
+
+
+async def test_one_that_leaves_no_room_for_its_headers_is_a_dead_letter_and_not_tried_for_ever(make_app):
+    async with make_app(SPEC, take=TAKE, own=OWN) as app:
+        sku = "x" * (app._log.max_size - len(b'{"sku": ""}'))
+        await app.publish("stock", b'{"sku": "%s"}' % sku.encode())
+        await app.settle()
+        [letter] = await app.dead_letters()
+        assert (letter.story.error.type, letter.story.data_left_out) == ("TooLarge", True)
+        assert await app.events("own") == []

@@ -1,4 +1,4 @@
-"""A running app sends its traces to a collector over HTTP."""
+"""A running app sends its traces and logs to a collector over HTTP."""
 
 from __future__ import annotations
 
@@ -59,6 +59,7 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> Any:
             replayed = motia(folder, "replay", TRACE, "--yes", env=env)
             httpx.get(f"{app.url}/orders")  # no step's: no trace
             collector.wait(lambda: any(span.get("links") for span in collector.spans))
+            collector.wait(lambda: sum(log["body"]["stringValue"] == "paying" for log in collector.logs) >= 4)
         assert replayed.returncode == 0, replayed.stderr
         yield collector, "".join(app.lines)
 
@@ -113,6 +114,22 @@ def test_a_failed_attempt_tells_its_error_and_no_secret(collected: Any) -> None:
     assert "s3cr3t-t0ken" not in printed
 
 
+def test_each_line_is_a_log_record_in_the_span_of_its_attempt_and_an_error_is_one(collected: Any) -> None:
+    collector, _ = collected
+    spans = [one(collector.spans, "process placed", motia__attempt=attempt)[0] for attempt in (1, 2)]
+    logs = sorted((log for log in collector.logs if log["traceId"] == TRACE), key=lambda log: int(log["timeUnixNano"]))
+    shown = [(log["spanId"], log["severityText"], log["body"]["stringValue"]) for log in logs]
+    assert shown == [
+        (spans[0]["spanId"], "INFO", "paying"),
+        (spans[0]["spanId"], "ERROR", "RuntimeError: declined with ***"),
+        (spans[1]["spanId"], "INFO", "paying"),
+    ]
+    assert plain(logs[0]["attributes"]) == {"motia.step": "Pay", "motia.attempt": 1, "order": "7"}
+    assert "pay.py" in plain(logs[1]["attributes"])["exception.stacktrace"]
+    bodies = {next(iter(body)): next(iter(body.values()))[0] for body in collector.taken}
+    assert bodies["resourceLogs"]["resource"] == bodies["resourceSpans"]["resource"]
+
+
 def test_a_replay_is_a_root_linked_to_what_it_repeats(collected: Any) -> None:
     collector, _ = collected
     [again] = [
@@ -129,12 +146,13 @@ def test_a_replay_is_a_root_linked_to_what_it_repeats(collected: Any) -> None:
 def test_requests_are_as_the_variables_say_and_come_again_when_refused(collected: Any) -> None:
     collector, printed = collected
     for path, headers in collector.requests:
-        assert path == "/otlp/v1/traces"
+        assert path in ("/otlp/v1/traces", "/otlp/v1/logs")
         assert (headers["x-tenant"], headers["authorization"]) == ("a b", "Bearer s3cr3t-t0ken")
         assert (headers["Content-Type"], headers["Content-Encoding"]) == ("application/json", "gzip")
     assert len(collector.taken) == len(collector.requests) - 1
     ids = [span["spanId"] for span in collector.spans]
     assert len(ids) == len(set(ids))
-    resource = plain(collector.taken[0]["resourceSpans"][0]["resource"]["attributes"])
+    [(resources, *_)] = collector.taken[0].values()
+    resource = plain(resources["resource"]["attributes"])
     assert (resource["service.name"], resource["deployment.environment.name"]) == ("shop", "test")
-    assert printed.count("traces don't reach") == printed.count("again; those of 0 runs were dropped") == 1
+    assert printed.count("don't reach") == printed.count("again; those of 0 runs were dropped") == 1

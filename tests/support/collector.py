@@ -1,4 +1,4 @@
-"""A collector over real HTTP that refuses what is no ExportTraceServiceRequest in the JSON of OTLP."""
+"""A collector over real HTTP that refuses what is no ExportTraceServiceRequest or ExportLogsServiceRequest in the JSON of OTLP."""
 
 from __future__ import annotations
 
@@ -55,19 +55,76 @@ RESOURCE = closed(
     resource=closed(["attributes"], attributes=ATTRIBUTES),
     scopeSpans={"type": "array", "items": SCOPED},
 )
-REQUEST = Draft202012Validator(closed(["resourceSpans"], resourceSpans={"type": "array", "items": RESOURCE}))
+TRACES = Draft202012Validator(closed(["resourceSpans"], resourceSpans={"type": "array", "items": RESOURCE}))
+
+ANY = {
+    "oneOf": [
+        closed([]),  # null
+        *VALUE["oneOf"],
+        closed(
+            ["arrayValue"],
+            arrayValue=closed(["values"], values={"type": "array", "items": {"$ref": "#/$defs/any"}}),
+        ),
+        closed(
+            ["kvlistValue"],
+            kvlistValue=closed(
+                ["values"],
+                values={
+                    "type": "array",
+                    "items": closed(["key", "value"], key={"type": "string"}, value={"$ref": "#/$defs/any"}),
+                },
+            ),
+        ),
+    ]
+}
+LOG = closed(
+    ["timeUnixNano", "observedTimeUnixNano", "severityNumber", "severityText", "body", "traceId", "spanId"],
+    timeUnixNano=NANOS,
+    observedTimeUnixNano=NANOS,
+    severityNumber={"enum": [5, 9, 13, 17]},
+    severityText={"enum": ["DEBUG", "INFO", "WARNING", "ERROR"]},
+    body=closed(["stringValue"], stringValue={"type": "string"}),
+    attributes={
+        "type": "array",
+        "maxItems": 128,
+        "items": closed(["key", "value"], key={"type": "string", "minLength": 1}, value={"$ref": "#/$defs/any"}),
+    },
+    droppedAttributesCount={"type": "integer", "minimum": 1},
+    flags={"const": 1},
+    traceId=TRACE,
+    spanId=SPAN,
+)
+SCOPED_LOGS = closed(["scope", "logRecords"], scope=SCOPE, logRecords={"type": "array", "minItems": 1, "items": LOG})
+RESOURCE_LOGS = closed(
+    ["resource", "scopeLogs"],
+    resource=closed(["attributes"], attributes=ATTRIBUTES),
+    scopeLogs={"type": "array", "minItems": 1, "items": SCOPED_LOGS},
+)
+LOGS = Draft202012Validator(
+    {
+        **closed(["resourceLogs"], resourceLogs={"type": "array", "minItems": 1, "items": RESOURCE_LOGS}),
+        "$defs": {"any": ANY},
+    }
+)
 
 Answer = tuple[int, dict[str, str], bytes]
 
 
 def plain(attributes: list[dict[str, Any]]) -> dict[str, Any]:
-    """Attributes as a dict; whole numbers as int."""
-    found = {}
-    for each in attributes:
-        [(kind, value)] = each["value"].items()
-        found[each["key"]] = int(value) if kind == "intValue" else value
+    """Attributes as a dict of JSON."""
+    found = {each["key"]: _plain(each["value"]) for each in attributes}
     assert len(found) == len(attributes), "an attribute is there twice"
     return found
+
+
+def _plain(value: dict[str, Any]) -> Any:
+    for kind, given in value.items():
+        if kind == "intValue":
+            return int(given)
+        if kind == "arrayValue":
+            return [_plain(each) for each in given["values"]]
+        return plain(given["values"]) if kind == "kvlistValue" else given
+    return None
 
 
 class Collector:
@@ -117,9 +174,19 @@ class Collector:
         return [
             span
             for body in self.taken
-            for resource in body["resourceSpans"]
+            for resource in body.get("resourceSpans", ())
             for scope in resource["scopeSpans"]
             for span in scope["spans"]
+        ]
+
+    @property
+    def logs(self) -> list[dict[str, Any]]:
+        return [
+            log
+            for body in self.taken
+            for resource in body.get("resourceLogs", ())
+            for scope in resource["scopeLogs"]
+            for log in scope["logRecords"]
         ]
 
     def hear(self, path: str, headers: dict[str, str], data: bytes, answer: Callable[[int], Answer]) -> Answer:
@@ -129,7 +196,8 @@ class Collector:
                 if headers.get("Content-Encoding") == "gzip":
                     data = gzip.decompress(data)
                 body = json.loads(data)
-                faults = [f"{'/'.join(map(str, e.absolute_path))}: {e.message}" for e in REQUEST.iter_errors(body)]
+                right = LOGS if path.endswith("/v1/logs") else TRACES
+                faults = [f"{'/'.join(map(str, e.absolute_path))}: {e.message}" for e in right.iter_errors(body)]
             except ValueError as problem:
                 body, faults = {}, [str(problem)]
             self.faults += faults

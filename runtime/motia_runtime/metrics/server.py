@@ -13,7 +13,7 @@ from motia_runtime.http.server import Server, serve
 from motia_runtime.metrics.counts import RunCounts
 from motia_runtime.metrics.now import Queues, of_engine, of_process
 from motia_runtime.metrics.text import CONTENT_TYPE
-from motia_runtime.otlp.exporter import Exporter
+from motia_runtime.otlp.telemetry import Telemetry
 from motia_runtime.ports import Log
 from motia_runtime.runner import Answer
 from motia_spec.model import Project
@@ -38,7 +38,7 @@ class Metrics:
         self._engine: Engine | None = None
         self._project: Project | None = None
         self._server: Server | None = None
-        self.exporter: Exporter | None = None  # of traces, if there is one
+        self.telemetry: Telemetry | None = None  # what is exported, if anything is
 
     @property
     def port(self) -> int:
@@ -78,8 +78,8 @@ class Metrics:
         self._engine.records.flush()  # what has ended is counted
         queues = await self._queues.lines(self._project)
         lines = [*self._counts.lines(), *queues, *of_engine(self._engine, self._log), *of_process()]
-        if self.exporter is not None:
-            lines += self.exporter.lines()
+        if self.telemetry is not None:
+            lines += self.telemetry.lines()
         return "".join(lines).encode()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:

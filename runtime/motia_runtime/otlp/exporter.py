@@ -6,16 +6,14 @@ import logging
 import random
 import threading
 import time
-import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
-from motia_runtime.metrics.text import family
 from motia_runtime.otlp.sender import Result, Sender
-from motia_runtime.otlp.settings import JSON, BadSetting, Settings, settings_of
-from motia_runtime.otlp.spans import Span, resource_of, spans_of
+from motia_runtime.otlp.settings import Settings
+from motia_runtime.otlp.signals import Signal
 from motia_runtime.records import read_record
 from motia_runtime.version import __version__
 from motia_spec.model import ApiStep, Project
@@ -33,36 +31,30 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Exporter:
-    """Of one process. Lives as long as it, over all versions of the app. `start` and `stop` once each; `take` and `show` from the event loop."""
+    """Of one signal of one process (`telemetry`)."""
 
-    def __init__(self, settings: Settings, sender: Sender, name: str) -> None:
-        """`name`: of the app, unless the settings name the service."""
+    def __init__(self, settings: Settings, sender: Sender, signal: Signal, resource: Mapping[str, str]) -> None:
+        """`resource`: attributes of who sends."""
+        self.signal = signal
         self._settings = settings
         self._sender = sender
-        self._resource = {
-            "service.name": name,
-            "service.instance.id": str(uuid.uuid4()),
-            "telemetry.sdk.name": "motia",
-            "telemetry.sdk.language": "python",
-            "telemetry.sdk.version": __version__,
-            **settings.resource,
-        }
+        self._resource = resource
         self._routes: Mapping[str, str] = {}
         self._waiting: deque[tuple[bytes, int]] = deque()  # lines of records, and how many
         self._size = 0
         self._bell = threading.Condition()
         self._closing: float | None = None  # `time.monotonic` by which all shall be over
-        self._thread = threading.Thread(target=self._work, name="motia-otlp", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=f"motia-otlp-{signal.name}", daemon=True)
         self._in_hand = 0  # runs
         self._trouble = False  # somebody has been told of it
         self._lost = 0  # runs, in the present trouble
         self.sent = 0  # runs
         self.dropped = 0  # runs
-        self.rejected = 0  # spans
+        self.rejected = 0  # of the signal's items
 
     def start(self) -> None:
         self._thread.start()
-        _log.info("traces go to %s", self._settings.shown)
+        _log.info("%s go to %s", self.signal.name, self._settings.shown)
 
     def show(self, project: Project) -> None:
         """As the version that runs now."""
@@ -82,7 +74,9 @@ class Exporter:
             self._lost += count
             told, self._trouble = self._trouble, True
         if not told:
-            _log.warning("more runs end than %s takes in; the traces of some are dropped", self._settings.shown)
+            _log.warning(
+                "more runs end than %s takes in; the %s of some are dropped", self._settings.shown, self.signal.name
+            )
 
     def stop(self) -> None:
         """Send what is left, within a few seconds. Blocks."""
@@ -95,16 +89,7 @@ class Exporter:
             self._waiting.clear()
             self.dropped += left
         if self.dropped:
-            _log.warning("the traces of %s runs never reached %s", self.dropped, self._settings.shown)
-
-    def lines(self) -> Iterable[str]:
-        """For Prometheus."""
-        runs = {("sent",): self.sent, ("dropped",): self.dropped}
-        yield from family("counter", "motia_otlp_runs_total", "Runs whose traces were exported.", ("result",), runs)
-        rejected = {(): self.rejected}
-        yield from family(
-            "counter", "motia_otlp_spans_rejected_total", "Spans that the collector refused.", (), rejected
-        )
+            _log.warning("the %s of %s runs never reached %s", self.signal.name, self.dropped, self._settings.shown)
 
     # -- in the thread
 
@@ -112,9 +97,13 @@ class Exporter:
         while (batch := self._next()) is not None:
             lines, count = batch
             try:
-                self._export(self._body(lines), count)
-            except Exception:  # a fault of ours costs these traces, not those that come
-                _log.exception("traces could not be made")
+                body = self._body(lines)
+                if body is None:
+                    self.sent += count
+                else:
+                    self._export(body, count)
+            except Exception:  # a fault of ours costs these, not those that come
+                _log.exception("%s could not be made", self.signal.name)
                 self._drop(count)
             self._in_hand = 0
         self._sender.close()
@@ -135,12 +124,10 @@ class Exporter:
             self._in_hand = count
         return (found, count) if found else None
 
-    def _body(self, chunks: list[bytes]) -> bytes:
-        spans: list[Span] = []
-        for chunk in chunks:
-            for line in chunk.splitlines():
-                spans += spans_of(read_record(line), self._routes)
-        return _encode(resource_of(self._resource, __version__, spans))
+    def _body(self, chunks: list[bytes]) -> bytes | None:
+        records = (read_record(line) for chunk in chunks for line in chunk.splitlines())
+        request = self.signal.make(self._resource, __version__, records, self._routes)
+        return None if request is None else _encode(request)
 
     def _export(self, body: bytes, count: int) -> None:
         began, pause = time.monotonic(), FIRST_PAUSE
@@ -170,35 +157,22 @@ class Exporter:
             over, lost = self._trouble, self._lost
             self._trouble, self._lost = False, 0
         if over:
-            _log.info("traces reach %s again; those of %s runs were dropped", self._settings.shown, lost)
+            _log.info("%s reach %s again; those of %s runs were dropped", self.signal.name, self._settings.shown, lost)
         if result.rejected:
             if not self.rejected:
-                _log.warning("%s refused %s spans; it may say why itself", self._settings.shown, result.rejected)
+                what = self.signal.items.replace("_", " ")
+                _log.warning("%s refused %s %s; it may say why itself", self._settings.shown, result.rejected, what)
             self.rejected += result.rejected
 
     def _tell(self, result: Result) -> None:
         with self._bell:
             told, self._trouble = self._trouble, True
         if not told:
-            then = "trying again" if result.again else "the traces are dropped"
-            _log.warning("traces don't reach %s (%s); %s", self._settings.shown, result.problem, then)
+            name = self.signal.name
+            then = "trying again" if result.again else f"the {name} are dropped"
+            _log.warning("%s don't reach %s (%s); %s", name, self._settings.shown, result.problem, then)
 
     def _drop(self, count: int) -> None:
         with self._bell:
             self.dropped += count
             self._lost += count
-
-
-def exporter_of(environ: Mapping[str, str], name: str) -> Exporter | None:
-    """What the environment asks for. A setting that makes no sense is told, and nothing is exported: the app runs without."""
-    try:
-        settings = settings_of(environ)
-        if settings is None:
-            return None
-        sender = Sender(settings)
-    except (BadSetting, OSError) as problem:
-        _log.error("no traces are exported: %s", problem)
-        return None
-    if settings.protocol not in ("", JSON):
-        _log.info("traces are sent as %s, which collectors take at the same address as %s", JSON, settings.protocol)
-    return Exporter(settings, sender, name)

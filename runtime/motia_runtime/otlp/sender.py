@@ -23,11 +23,12 @@ class Result(msgspec.Struct, frozen=True):
     problem: str = ""
     again: bool = False  # worth another try
     after: float | None = None  # seconds until then, when the collector says so
-    rejected: int = 0  # spans that it did not take
+    rejected: int = 0  # spans or log records that it did not take
 
 
 class _Partial(msgspec.Struct, rename="camel"):
     rejected_spans: int = 0
+    rejected_log_records: int = 0
     error_message: str = ""
 
 
@@ -116,7 +117,9 @@ def _taken(told: bytes) -> Result:
         partial = _read(told).partial_success if told else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Result()  # a success in other words
-    return Result() if partial is None else Result(rejected=max(0, partial.rejected_spans))
+    return (
+        Result() if partial is None else Result(rejected=max(0, partial.rejected_spans, partial.rejected_log_records))
+    )
 
 
 def _words(problem: Exception) -> str:

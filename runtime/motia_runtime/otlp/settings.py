@@ -1,4 +1,4 @@
-"""The standard variables of OpenTelemetry, as far as they are about sending traces by HTTP."""
+"""The standard variables of OpenTelemetry, as far as they are about sending traces and logs by HTTP."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import msgspec
 
-PATH = "/v1/traces"  # below OTEL_EXPORTER_OTLP_ENDPOINT
 TIMEOUT = 10.0  # seconds
 JSON = "http/json"
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -34,27 +33,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.url.netloc}{self.url.path}"
 
 
-def settings_of(environ: Mapping[str, str]) -> Settings | None:
-    """None: no traces are to be sent. Raises `BadSetting`."""
+def settings_of(environ: Mapping[str, str], signal: str) -> Settings | None:
+    """`signal`: "traces" or "logs". None: none are to be sent. Raises `BadSetting`."""
+    own = signal.upper()
 
     def get(name: str) -> tuple[str, str]:
-        """The variable for traces, or the one for everything; its name and value."""
-        for full in (f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
+        """The variable for this signal, or the one for everything; its name and value."""
+        for full in (f"OTEL_EXPORTER_OTLP_{own}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
             if value := environ.get(full, "").strip():
                 return full, value
         return "", ""
 
     name, endpoint = get("ENDPOINT")
     disabled = environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    if not endpoint or disabled or environ.get("OTEL_TRACES_EXPORTER", "").strip() == "none":
+    if not endpoint or disabled or environ.get(f"OTEL_{own}_EXPORTER", "").strip() == "none":
         return None
     url = _url(name, endpoint)
     if name == "OTEL_EXPORTER_OTLP_ENDPOINT":
-        url = url._replace(path=url.path.rstrip("/") + PATH)
+        url = url._replace(path=url.path.rstrip("/") + f"/v1/{signal}")
     protocol_name, protocol = get("PROTOCOL")
     if protocol not in ("", JSON, "http/protobuf"):
         raise BadSetting(
-            f"{protocol_name} is {protocol!r}; traces are sent by HTTP: set it to {JSON}, and the endpoint to the "
+            f"{protocol_name} is {protocol!r}; {signal} are sent by HTTP: set it to {JSON}, and the endpoint to the "
             f"collector's port for HTTP, which is 4318 as a rule"
         )
     compression_name, compression = get("COMPRESSION")

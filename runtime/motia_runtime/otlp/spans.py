@@ -11,18 +11,16 @@ from hashlib import blake2b
 from typing import Any, TypeAlias
 from urllib.parse import urlencode
 
+from motia_runtime.otlp.values import SAMPLED, TEXT, Value, attributes_of, nanos, resource_of
 from motia_runtime.records import EmitInfo, RunRecord
 
 INTERNAL, SERVER, PRODUCER, CONSUMER = 1, 2, 4, 5  # opentelemetry.proto.trace.v1.Span.SpanKind
 ERROR = 2  # Status.StatusCode
-SAMPLED = 1  # of the flags
 EVENTS = 128  # of a span
-TEXT = 4_096  # characters of an attribute
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"))
 FAILED = frozenset(("failed", "dead", "expired", "retry"))  # outcomes
 
 Span: TypeAlias = dict[str, Any]
-Value: TypeAlias = str | int | float | bool
 
 
 def spans_of(record: RunRecord, routes: Mapping[str, str]) -> list[Span]:
@@ -68,17 +66,12 @@ def spans_of(record: RunRecord, routes: Mapping[str, str]) -> list[Span]:
     return [span, *(_sent(record, number, emit) for number, emit in enumerate(record.emits))]
 
 
-def resource_of(attributes: Mapping[str, str], version: str, spans: list[Span]) -> dict[str, Any]:
-    """An ExportTraceServiceRequest."""
-    scope = {"name": "motia", "version": version}
-    return {
-        "resourceSpans": [
-            {
-                "resource": {"attributes": _attributes(attributes.items())},
-                "scopeSpans": [{"scope": scope, "spans": spans}],
-            }
-        ]
-    }
+def request_of(
+    attributes: Mapping[str, str], version: str, records: Iterable[RunRecord], routes: Mapping[str, str]
+) -> dict[str, Any]:
+    """An ExportTraceServiceRequest. `routes`: as of `spans_of`."""
+    found = [span for record in records for span in spans_of(record, routes)]
+    return {"resourceSpans": [resource_of(attributes, "scopeSpans", version, "spans", found)]}
 
 
 def _span(
@@ -90,9 +83,9 @@ def _span(
         "flags": SAMPLED,
         "name": name,
         "kind": kind,
-        "startTimeUnixNano": _nanos(started),
-        "endTimeUnixNano": _nanos(max(started, record.started + record.duration)),
-        "attributes": _attributes(attributes.items()),
+        "startTimeUnixNano": nanos(started),
+        "endTimeUnixNano": nanos(max(started, record.started + record.duration)),
+        "attributes": attributes_of(attributes.items()),
     }
     if record.tracestate:
         span["traceState"] = record.tracestate
@@ -172,28 +165,10 @@ def _events(record: RunRecord) -> list[dict[str, Any]]:
 
 
 def _event(name: str, time: float, attributes: Mapping[str, Value]) -> dict[str, Any]:
-    return {"timeUnixNano": _nanos(time), "name": name, "attributes": _attributes(attributes.items())}
+    return {"timeUnixNano": nanos(time), "name": name, "attributes": attributes_of(attributes.items())}
 
 
 def _link(trace_id: str, why: str) -> dict[str, Any]:
     """To a trace as a whole. A link needs a span: the one that stands for the parent of a root (`trace.format_context`)."""
-    attributes = _attributes([("motia.link", why)])
+    attributes = attributes_of([("motia.link", why)])
     return {"traceId": trace_id, "spanId": trace_id[:16], "attributes": attributes}
-
-
-def _attributes(pairs: Iterable[tuple[str, Value]]) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in pairs]
-
-
-def _value(value: Value) -> dict[str, Any]:
-    if isinstance(value, str):
-        return {"stringValue": value[:TEXT]}
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(value)}  # 64 bits are text in the JSON of protobuf
-    return {"doubleValue": value}
-
-
-def _nanos(seconds: float) -> str:
-    return str(round(seconds * 1e9))
