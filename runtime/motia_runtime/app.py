@@ -73,6 +73,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     overlay: str | None = None  # name of the overlay that the spec is read with
     role: Role = "all"
     elsewhere: frozenset[str] = frozenset()  # languages whose handlers run in workers that somebody else starts
+    node_workers: int = 1  # processes for handlers in TypeScript and JavaScript, if there are any
     shared: bool = False  # a supervisor holds broker and port for several processes
     grace: float = DRAIN  # seconds that what has begun may take once told to stop
     notice: float = 0.0  # of these, seconds that work is still taken while /readyz says 503
@@ -147,7 +148,8 @@ class App:
         self._make_pages = make_pages
         self.board = Board()
         self._messenger = NatsMessenger(broker.link)
-        self._fleet = Fleet({**os.environ, **broker.settings.environ()}, 0 if "node" in place.elsewhere else 1)
+        node_workers = 0 if "node" in place.elsewhere else place.node_workers
+        self._fleet = Fleet({**os.environ, **broker.settings.environ()}, node_workers)
         self._metrics = metrics_of(os.environ, broker.log, shared=place.shared)
         self._telemetry: Telemetry | None = None
         self._history: History | None = None

@@ -112,25 +112,39 @@ def test_a_save_is_served_and_a_broken_one_is_not(dev: AppProcess) -> None:
     dev.wait_for("printed anew three")
 
 
-def test_kill_9_of_the_worker_in_mid_run_loses_nothing(tmp_path: Path) -> None:
-    with running_app(project(tmp_path), "start", "--logs", "text") as app:
-        for n in range(10):
-            ask(app, id=f"held {n}", hold=True)
+@pytest.mark.parametrize("processes", [1, 2])
+def test_kill_9_of_a_worker_in_mid_run_loses_nothing(tmp_path: Path, processes: int) -> None:
+    """The runs are shared by all processes that there are."""
+    several = ["--node-workers", "2"] if processes == 2 else []
+    with running_app(project(tmp_path), "start", "--logs", "text", *several) as app:
         pids = tmp_path / "pids"
-        wait_for(lambda: pids.exists() and len(pids.read_text().split()) == 10)
-        (worker,) = set(pids.read_text().split())
+        held: list[str] = []
+
+        def shared() -> bool:
+            """More than enough runs for each process to have one, unless it gets none."""
+            found = pids.read_text().split() if pids.exists() else []
+            if len(found) < len(held):
+                return False
+            if len(held) >= 10 and len(set(found)) == processes:
+                return True
+            held.append(f"held {len(held)}")
+            ask(app, id=held[-1], hold=True)
+            return False
+
+        wait_for(shared, f"runs have not come to {processes} processes")
+        worker, *others = sorted(set(pids.read_text().split()))
         os.kill(int(worker), signal.SIGKILL)
         (tmp_path / "go").touch()
         app.wait_for("the Node worker ended with SIGKILL")
-        wait_for(lambda: all(times(app, f"held {n}") for n in range(10)), seconds=40)
-        assert [times(app, f"held {n}") for n in range(10)] == [1] * 10
+        wait_for(lambda: all(times(app, one) for one in held), seconds=40)
+        assert [times(app, one) for one in held] == [1] * len(held)
         assert look(tmp_path, "dlq", "ls") == []
         ask(app, id="after")
         wait_for(lambda: times(app, "after") == 1)
         found = find_running(tmp_path)
         assert found is not None
         assert app.stop() == 0
-    assert not Path(f"/proc/{worker}").exists()
+    assert not [each for each in (worker, *others) if Path(f"/proc/{each}").exists()]
 
 
 def test_a_worker_alone_serves_an_app_that_starts_none(tmp_path: Path) -> None:
@@ -161,6 +175,8 @@ def test_a_worker_alone_serves_an_app_that_starts_none(tmp_path: Path) -> None:
 def test_without_node_start_says_what_to_do_and_dev_goes_on(tmp_path: Path) -> None:
     project(tmp_path)
     environ = {"MOTIA_NODE": "/nowhere/node"}
+    both = motia(tmp_path, "start", "--remote", "node", "--node-workers", "2")
+    assert (both.returncode, "--remote node to start none" in both.stderr) == (2, True)
     done = motia(tmp_path, "start", "--port", "0", env=environ)
     assert done.returncode == 1
     assert "steps in TypeScript and JavaScript need Node 20 or newer (found: /nowhere/node: " in done.stderr

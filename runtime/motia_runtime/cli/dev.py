@@ -8,7 +8,7 @@ import time
 
 import click
 
-from motia_runtime.cli.group import metrics_option, project_options, settings
+from motia_runtime.cli.group import metrics_option, node_option, project_options, settings
 
 
 @click.command("dev")
@@ -16,11 +16,12 @@ from motia_runtime.cli.group import metrics_option, project_options, settings
     "--port", type=click.IntRange(0, 65535), help="[default: server.port of the spec; the next free one if taken]"
 )
 @click.option("--host", help="Address to listen on.  [default: server.host of the spec, 127.0.0.1]")
+@node_option
 @metrics_option
 @click.option("--verbose", "-v", is_flag=True, help="Show debug lines.")
 @project_options
 @click.pass_context
-def command(ctx: click.Context, port: int | None, host: str | None, verbose: bool) -> None:
+def command(ctx: click.Context, port: int | None, host: str | None, node_workers: int | None, verbose: bool) -> None:
     """Run the app with hot reload.
 
     Keeps the generated types current and reloads spec, handlers and .env as they are saved. A broken edit leaves the last good version serving.
@@ -41,4 +42,4 @@ def command(ctx: click.Context, port: int | None, host: str | None, verbose: boo
     from motia_runtime.cli.serve import Workplace, run_dev
 
     workplace = Workplace(root, dotenv, shared.env, level)
-    ctx.exit(run_loop(run_dev(workplace, host=host, port=port, began=began)))
+    ctx.exit(run_loop(run_dev(workplace, host=host, port=port, node_workers=node_workers or 1, began=began)))

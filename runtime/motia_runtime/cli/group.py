@@ -132,6 +132,10 @@ def _set_metrics(ctx: click.Context, option: click.Parameter, value: str | None)
         os.environ[SETTING] = value
 
 
+node_option = click.option(
+    "--node-workers", type=click.IntRange(1, 256), metavar="N",
+    help="Processes for steps in TypeScript and JavaScript, beside each process of the app.  [default: 1]",
+)  # fmt: skip
 metrics_option = click.option(
     "--metrics", metavar="[HOST:]PORT", expose_value=False, callback=_set_metrics,
     help="Serve metrics for Prometheus there, at /metrics.  [default: MOTIA_METRICS; none]",

@@ -51,7 +51,7 @@ async def run_start(project: Project, place: Place, *, began: float, tether: Tet
     _log.info("stopped")
 
 
-async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, began: float) -> int:
+async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, node_workers: int, began: float) -> int:
     """Development: generated files kept current, spec, handlers and `.env` reloaded as they are saved. A broken edit leaves the last good version
     serving. Gives the exit code."""
     project = await asyncio.to_thread(workplace.prepare)
@@ -66,6 +66,7 @@ async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, b
         dev=True,
         token=None if is_loopback(host) else secrets.token_urlsafe(24),
         overlay=workplace.overlay,
+        node_workers=node_workers,
     )
     async with until_told() as told, run(project, place) as app:
         workplace.tell(app.board, "")

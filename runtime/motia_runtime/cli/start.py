@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from motia_runtime.cli.group import metrics_option, project_options, settings
+from motia_runtime.cli.group import metrics_option, node_option, project_options, settings
 
 if TYPE_CHECKING:
     from motia_runtime.engine import Role
@@ -32,6 +32,7 @@ MOST = 256  # workers
     "--remote", multiple=True, type=click.Choice(["node", "python"]),
     help="Languages whose handlers run in `motia worker`s of yours: start none here.",
 )  # fmt: skip
+@node_option
 @click.option(
     "--grace", type=click.FloatRange(0, 3600), metavar="SECONDS", default=25, show_default=True,
     help="How long what has begun may take after SIGTERM.",
@@ -58,6 +59,7 @@ def command(
     workers: int,
     role: Role,
     remote: tuple[str, ...],
+    node_workers: int | None,
     grace: float,
     notice: float,
     workbench: bool,
@@ -75,6 +77,10 @@ def command(
         raise click.UsageError(
             f"--workers {workers} needs Linux, whose kernel spreads connections over processes that share a port; "
             "start one with --role http and as many as you like with --role engine, each with a --port of its own"
+        )
+    if node_workers is not None and "node" in remote:
+        raise click.UsageError(
+            "--node-workers says how many to start, --remote node to start none; give the number to `motia worker --language node --workers N`"
         )
     if workbench:
         _check_workbench(role)
@@ -103,6 +109,7 @@ def command(
 
         options = ["--role", role, "--grace", str(grace), "--notice", str(notice), "--logs", form]
         options += [word for language in remote for word in ("--remote", language)]
+        options += ["--node-workers", str(node_workers)] if node_workers is not None else []
         options += [*(["--nats", url] if url is not None else []), *(["--verbose"] if verbose else [])]
         options += ["--workbench"] if workbench else []
         options += ["--project", str(project.root)]
@@ -123,6 +130,7 @@ def command(
         grace=grace,
         notice=notice,
         elsewhere=frozenset(remote),
+        node_workers=node_workers or 1,
         overlay=settings(ctx).env,
     )
     run_loop(run_start(project, place, began=began, tether=tether))
