@@ -154,7 +154,17 @@ def refuse(base: str) -> None:
         asked = httpx.post(f"{base}/narrow/{number}", content=body, headers={"content-type": kind})
         assert asked.status_code == status
     assert httpx.put(f"{base}/narrow/9").status_code == 405
-    assert httpx.get(f"{base}/nowhere/9").status_code == 404
+    for number in range(5):  # of any path, as often as anybody likes: one number
+        assert httpx.get(f"{base}/nowhere/{number}").status_code == 404
+    assert httpx.post(f"{base}/__workbench/api/none").status_code == 404
+    assert httpx.get(f"{base}/begin/%ff").status_code == 400
+    assert httpx.post(f"{base}/healthz").status_code == 405
+    assert httpx.post(f"{base}/begin/nothing", headers={"host": "attacker.example"}).status_code == 421
+    assert httpx.post(f"{base}/begin/nothing", headers={"host": "a b"}).status_code == 400
+    assert httpx.get(f"{base}/__motia/streams/progress/g", headers={"origin": "http://a.example"}).status_code == 403
+    assert httpx.get(f"{base}/__motia/none", headers={"sec-fetch-site": "cross-site"}).status_code == 403
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "12"}
+    assert httpx.get(base, headers={**upgrade, "sec-websocket-key": "MDEyMzQ1Njc4OWFiY2RlZg=="}).status_code == 426
     host, _, port = base.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=20) as connection:
         connection.sendall(b"NO SUCH\x00THING\r\n\r\n")
@@ -169,7 +179,12 @@ def test_refused_requests_are_counted_by_template_and_status(samples: Samples) -
         ("/narrow/{id}", "413"): 1,
         ("/narrow/{id}", "415"): 1,
         ("/narrow/{id}", "429"): 1,
-        ("unmatched", "400"): 1,
+        ("unmatched", "400"): 3,
+        ("unmatched", "403"): 2,
+        ("unmatched", "404"): 6,
+        ("unmatched", "421"): 1,
+        ("unmatched", "426"): 1,
+        ("/healthz", "405"): 1,
     }
 
 

@@ -13,6 +13,7 @@ from litestar.handlers import ASGIRouteHandler, asgi
 
 from motia_runtime.client import client_pages
 from motia_runtime.controls.rate_limit import Limiter
+from motia_runtime.http import refusals
 from motia_runtime.http.cors import CorsPolicy
 from motia_runtime.http.endpoint import Codecs, PathEndpoint, StepEndpoint
 from motia_runtime.http.guard import Receive, Scope, Send, Serve, refuse_socket, send_answer
@@ -106,6 +107,7 @@ class Application(Litestar):
             try:
                 found = self.steps.find(scope["raw_path"])
             except Refused as refusal:
+                refusals.count(refusals.UNMATCHED, refusal.status)
                 return send_answer(scope, send, refusal.answer())
             if found is not None:
                 return found[0](scope, receive, send, found[1])  # type: ignore[no-any-return]  # a step's path, or one of ours
@@ -115,6 +117,7 @@ class Application(Litestar):
                 return own(scope, receive, send)
             if self.streams is not None:
                 return self.streams.socket(scope, receive, send)
+            refusals.count(refusals.UNMATCHED, 404)
             return refuse_socket(scope, send, problem(404, "This app has no streams."))
         return super().__call__(scope, receive, send)
 
@@ -195,6 +198,7 @@ def _fixed(path: str, answer: Callable[[], Answer]) -> ASGIRouteHandler:
         elif method == "OPTIONS":
             await send_answer(scope, send, Answer(204, ((b"allow", PAGE_METHODS),), b""))
         else:
+            refusals.count(path, 405)
             detail = f"{method} is not among the methods of this path: {PAGE_METHODS.decode()}."
             await send_answer(scope, send, problem(405, detail, headers=((b"allow", PAGE_METHODS),)))
 
@@ -210,6 +214,7 @@ def _respond(answer: Answer) -> LitestarResponse[bytes]:
 def _http_problem(request: Request[Any, Any, Any], error: HTTPException) -> LitestarResponse[bytes]:
     if error.status_code >= 500:
         return _failure(request, error)
+    refusals.count(refusals.UNMATCHED, error.status_code)
     detail = "There is nothing at this path." if error.status_code == 404 else error.detail
     headers = tuple((k.lower().encode(), str(v).encode("latin-1")) for k, v in (error.headers or {}).items())
     return _respond(problem(error.status_code, detail, headers=headers))

@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from motia_runtime.http import refusals
 from motia_runtime.http.problems import Refused
 from motia_runtime.runner import Answer
 
@@ -146,9 +147,11 @@ class Switch:
     Applications get no lifespan events: what a step needs is opened and closed by the engine, not by the HTTP side.
     """
 
-    def __init__(self, app: App, hosts: Hosts) -> None:
+    def __init__(self, app: App, hosts: Hosts, *, counted: bool = True) -> None:
+        """`counted`: requests that are refused here are among those of the app (`refusals`)."""
         self._served = _Served(app)
         self.hosts = hosts
+        self._counted = counted
 
     @property
     def current(self) -> App:
@@ -212,6 +215,8 @@ class Switch:
             else:
                 self.hosts.check(host, restricted=False)
         except Refused as refusal:
+            if self._counted:
+                refusals.count(refusals.UNMATCHED, refusal.status)
             if kind == "websocket":
                 await refuse_socket(scope, send, refusal.answer())
             else:

@@ -393,6 +393,7 @@ class Connection(HttpToolsProtocol):
             self.refuse(400, "A WebSocket begins with a GET of HTTP/1.1 without a body.")
             return
         if given.get(b"sec-websocket-version") != [VERSION]:
+            refusals.count(refusals.UNMATCHED, 426)
             unknown = problem(426, "The WebSocket version here is 13.", headers=((b"sec-websocket-version", VERSION),))
             self.end_with(unknown)
             return
@@ -407,6 +408,7 @@ class Connection(HttpToolsProtocol):
             )
             self.refuse(400, f"{what}, sent once.")
         elif self.state.sockets >= self.limits.sockets:
+            refusals.count(refusals.UNMATCHED, 503)
             full = problem(503, "There are as many WebSockets as there may be.", headers=((b"retry-after", b"5"),))
             self.end_with(full)
         else:

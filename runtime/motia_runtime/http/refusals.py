@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-UNMATCHED = "unmatched"  # in place of a route: of requests that could not be read, so that nobody knows the path
+UNMATCHED = "unmatched"  # in place of a route: the request could not be read, was turned away at the door, or asked for what is not there
 
 _counts: Counter[tuple[str, str]] = Counter()
 

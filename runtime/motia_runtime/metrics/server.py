@@ -56,7 +56,7 @@ class Metrics:
 
     async def start(self) -> None:
         """Raises `CannotListen`."""
-        app = Switch(self._serve, Hosts(self._host, ()))
+        app = Switch(self._serve, Hosts(self._host, ()), counted=False)
         try:
             self._server = await serve(app, host=self._host, port=self._port, find_free=self._shared)
         except PortTaken as taken:
