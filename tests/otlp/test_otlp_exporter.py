@@ -136,11 +136,16 @@ def test_logs_that_a_collector_refuses_are_counted_and_runs_without_any_are_not_
         exporter = make(collector.url, "LOGS")
         exporter.take(line(1))
         exporter.take(msgspec.json.encode(record(2, logs=[LogLine(1_750_000_000.0, "info", "hello")])) + b"\n")
-        collector.wait(lambda: bool(collector.taken))
+        exporter.take(msgspec.json.encode(record(3, outcome="dead", error=ErrorInfo("KeyError", "'a'"))) + b"\n")
+        collector.wait(lambda: len(collector.logs) == 2)
         exporter.stop()
-    assert [(log["spanId"], log["body"]["stringValue"]) for log in collector.logs] == [(f"{2:016x}", "hello")]
-    assert [path for path, _ in collector.requests] == ["/v1/logs"]
-    assert (exporter.sent, exporter.rejected) == (2, 3)
+    assert [(log["spanId"], log["body"]["stringValue"]) for log in collector.logs] == [
+        (f"{2:016x}", "hello"),
+        (f"{3:016x}", "KeyError: 'a'"),
+    ]
+    assert {path for path, _ in collector.requests} == {"/v1/logs"}
+    assert exporter.sent == 3
+    assert exporter.rejected == 3 * len(collector.requests)
     assert "refused 3 log records" in caplog.text
 
 

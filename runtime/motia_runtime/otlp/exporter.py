@@ -125,7 +125,9 @@ class Exporter:
         return (found, count) if found else None
 
     def _body(self, chunks: list[bytes]) -> bytes | None:
-        records = (read_record(line) for chunk in chunks for line in chunk.splitlines())
+        marks = self.signal.marks
+        lines = (line for chunk in chunks for line in chunk.splitlines())
+        records = (read_record(line) for line in lines if not marks or any(mark in line for mark in marks))
         request = self.signal.make(self._resource, __version__, records, self._routes)
         return None if request is None else _encode(request)
 

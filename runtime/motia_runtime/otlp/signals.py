@@ -18,8 +18,14 @@ class Signal(msgspec.Struct, frozen=True):
     name: str  # as people, variables and paths have it
     items: str  # in names of metrics
     make: Make  # the body of a request; None: there is nothing to send
+    marks: tuple[bytes, ...] = ()  # a record without any of these holds nothing for it, which saves reading it
 
 
 TRACES = Signal("traces", "spans", spans.request_of)
-LOGS = Signal("logs", "log_records", lambda who, version, records, _routes: logs.request_of(who, version, records))
+LOGS = Signal(
+    "logs",
+    "log_records",
+    lambda who, version, records, _routes: logs.request_of(who, version, records),
+    (b'"logs":[', b'"error":{'),
+)
 SIGNALS = (TRACES, LOGS)
