@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
@@ -13,7 +15,8 @@ import pytest
 from motia_runtime.nats.connect import Settings, connect
 from motia_runtime.nats.messenger import NatsMessenger
 from motia_runtime.remote import node
-from support.process import write_project
+from support.nodejs import needs_node
+from support.process import clean_environ, write_project
 from support.secured import OwnServer
 from support.waiting import until
 from support.workers import remote_app
@@ -60,7 +63,9 @@ def server(tmp_path: Path) -> Iterator[OwnServer]:
         yield made
 
 
-async def test_the_rights_of_the_docs_are_enough_and_not_too_many(server: OwnServer, tmp_path: Path) -> None:
+async def test_the_rights_of_the_docs_are_enough_and_not_too_many(
+    server: OwnServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     write_project(tmp_path, SPEC, py=PY)
     (tmp_path / "steps" / "ts.ts").write_text(TS)
     url = f"nats://127.0.0.1:{server.port}"
@@ -107,30 +112,73 @@ async def test_the_rights_of_the_docs_are_enough_and_not_too_many(server: OwnSer
         bad.send("shop.work.to.nobody.1", b"{}")
         await until(lambda: "shop.work.to.nobody.1" in seen)
         assert {subject for subject in seen if not subject.startswith("shop.work.to.")} == set()
+        said = [text for text in caplog.messages if text.startswith("NATS does not let us")]
+        assert (
+            said.count(
+                'NATS does not let us publish to "shop.ev.a": have its user\'s permissions allow to publish "shop.ev.a"'
+            )
+            == 1
+        )
 
 
+@contextmanager
+def alone(folder: Path, server: OwnServer, language: str) -> Iterator[Callable[[], str]]:
+    """`motia worker` with the rights of a worker; gives what it logs."""
+    log = folder / f"{language}.log"
+    environ = {"NATS_URL": f"nats://127.0.0.1:{server.port}", "NATS_USER": "worker", "NATS_PASSWORD": "w"}
+    command = [sys.executable, "-m", "motia_runtime", "worker", "--language", language]
+    command += ["--logs", "text", "--grace", "0"]
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=folder, env=clean_environ() | environ, stderr=out)
+    try:
+        yield log.read_text
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+@pytest.mark.parametrize("language", ["python", "node"])
 @pytest.mark.parametrize(
-    ("without", "refused"),
+    ("without", "refused", "told"),
     [
-        ('"shop.work.run.>", ', 'Subscription Violation - Subject "shop.work.run.Py"'),
-        ('"shop.work.to.>", ', 'Publish Violation - Subject "shop.work.to.'),
+        ('"shop.work.run.>", ', 'Subscription Violation - Subject "shop.work.run.', ("subscribe", "shop.work.run.")),
+        ('"shop.work.to.>", ', 'Publish Violation - Subject "shop.work.to.', ("publish", "shop.work.to.")),
     ],
     ids=["no runs", "no answers"],
 )
-async def test_with_fewer_rights_nothing_is_run(without: str, refused: str, tmp_path: Path) -> None:
-    write_project(tmp_path, SPEC.replace("  Ts:", "  # Ts:"), py=PY)
+async def test_with_fewer_rights_nothing_is_run_and_the_worker_says_which(
+    language: str, without: str, refused: str, told: tuple[str, str], tmp_path: Path
+) -> None:
+    name, other = ("Py", "Ts") if language == "python" else ("Ts", "Py")
+    if language == "node":
+        needs_node()
+    write_project(tmp_path, SPEC.replace(f"  {other}:", f"  # {other}:"), py=PY)
+    (tmp_path / "steps" / "ts.ts").write_text(TS)
     async with AsyncExitStack() as stack:
         server = stack.enter_context(secured(tmp_path / "server", without))
 
-        async def messenger(user: str) -> NatsMessenger:
-            settings = Settings(url=f"nats://127.0.0.1:{server.port}", user=user, password=user[0])
-            link = await connect(settings, name=user, jetstream=False)
+        async def messenger() -> NatsMessenger:
+            settings = Settings(url=f"nats://127.0.0.1:{server.port}", user="app", password="a")
+            link = await connect(settings, name="app", jetstream=False)
             stack.push_async_callback(link.close)
             return NatsMessenger(link)
 
-        remote = await stack.enter_async_context(remote_app(tmp_path, lambda: messenger("app")))
-        await remote.worker(open=lambda: messenger("worker"))
+        remote = await stack.enter_async_context(remote_app(tmp_path, messenger))
+        log = stack.enter_context(alone(tmp_path, server, language))
+        await until(lambda: "serving 1 steps" in log(), "it does not serve", seconds=40)
         await remote.app.emit("a", "x")
-        await until(lambda: refused in server.log)
-        assert await remote.app.state.get("done", "py") is None
+        kind, start = told
+        violations = 3 if kind == "publish" else 1  # signs of life: one a second
+        await until(lambda: server.log.count(refused) >= violations, "nothing was refused", seconds=40)
+        advice = f'have its user\'s permissions allow to {kind} "{start}>"'
+        await until(lambda: advice in log(), "it does not say what is missing")
+        (line,) = [line for line in log().splitlines() if "NATS does not let us" in line]
+        assert f'does not let us {kind} to "{start}' in line
+        if kind == "subscribe":
+            assert f'"{start}{name}"' in line
+        assert await remote.app.state.get("done", name.lower()) is None
         assert await remote.app.events("b") == []

@@ -15,6 +15,7 @@ from motia_generator import generate
 from motia_runtime.cli.loop import until_told
 from motia_runtime.nats.connect import Settings, connect
 from motia_runtime.nats.messenger import NatsMessenger
+from motia_runtime.nats.rights import Rights, worker_rights
 from motia_runtime.remote.fleet import Fleet
 from motia_runtime.remote.python.handlers import Handlers
 from motia_runtime.remote.python.worker import Worker
@@ -53,6 +54,7 @@ async def run_python(project: Project, options: Options, tether: Tether | None) 
     try:
         async with until_told() as told:
             link = await connect(options.settings, name=f"motia worker {project.name}", jetstream=False)
+            link.rights = Rights(worker_rights(project.nats.prefix))
             worker = Worker(project, NatsMessenger(link), handlers, capacity=options.capacity)
             worker.start()
             await link.barrier()

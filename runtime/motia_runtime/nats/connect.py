@@ -130,6 +130,8 @@ async def _dial(settings: Settings, options: dict[str, Any], link: Link, name: s
 
     async def on_error(error: Exception) -> None:
         last[:] = [str(error) or type(error).__name__]
+        if "permissions violation" in last[0]:
+            link.refused(last[0].removeprefix("nats: "))
 
     try:
         async with asyncio.timeout(timeout):

@@ -8,6 +8,7 @@ private names of nats-py; `usable` says whether this version has them, else `pla
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from nats.aio.client import Client
@@ -40,9 +41,12 @@ def usable(client: Client) -> bool:
 class Parser:
     """Stands in for nats-py's parser. Messages of our subscriptions go to `receivers`, all else to the client as before."""
 
-    def __init__(self, client: Any, receivers: dict[bytes, tuple[Receive, bytes]]) -> None:
+    def __init__(
+        self, client: Any, receivers: dict[bytes, tuple[Receive, bytes]], refused: Callable[[str], None]
+    ) -> None:
         self._client = client
         self._receivers = receivers
+        self._refused = refused
         self._rest = b""
         self._epoch = 0
 
@@ -98,7 +102,11 @@ class Parser:
                 elif line.startswith(b"PONG"):
                     await self._client._process_pong()
                 elif line.startswith(b"-ERR"):
-                    await self._client._process_err(line[4:].strip().decode("utf-8", "replace").lower())
+                    text = line[4:].strip().decode("utf-8", "replace")
+                    if "permissions violation" in text.lower():  # nats-py would make small letters of the subject
+                        self._refused(text)
+                    else:
+                        await self._client._process_err(text.lower())
                 elif line.startswith(b"INFO "):
                     await self._client._process_info(json.loads(line[5:]))
                 elif not line.startswith(b"+OK"):
@@ -118,7 +126,7 @@ class FastLink(Link):
         super().__init__()
 
     def prepare(self, client: Client) -> None:
-        client._ps = Parser(client, self._receivers)  # type: ignore[assignment]  # the same two methods
+        client._ps = Parser(client, self._receivers, self.refused)  # type: ignore[assignment]  # the same two methods
 
     def _send(self, subject: str, reply: str, head: Head | None, data: bytes, tail: str = "") -> None:
         size = len(data)

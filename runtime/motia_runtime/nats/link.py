@@ -19,6 +19,7 @@ import msgspec
 from nats.aio.client import Client
 
 from motia_runtime.clock import steady
+from motia_runtime.nats.rights import Rights
 from motia_runtime.nats.wire import NO_HEAD, Head, encode_head
 from motia_runtime.ports import LogUnavailable
 
@@ -79,6 +80,7 @@ class Link(ABC):
         self.up = False
         self.max_payload = 1 << 20  # bytes, as the broker says
         self.on_up: list[Callable[[], None]] = []  # called after every reconnect, subscriptions in place
+        self.rights = Rights()  # who tells of what the server does not let us do
         self.on_sweep: list[Callable[[float], None]] = []  # called now and then with the loop's time
         self._client: Client | None = None
         self._dial: Callable[[], Awaitable[Client]] | None = None
@@ -151,6 +153,10 @@ class Link(ABC):
         waiting, self._waiting = self._waiting, []
         for ask in waiting:
             ask.answer(CLOSED, NO_HEAD, b"")
+
+    def refused(self, text: str) -> None:
+        """The server does not let us do something, in its words; the connection stays."""
+        self.rights.refused(text)
 
     async def on_disconnected(self) -> None:
         self._went_down()

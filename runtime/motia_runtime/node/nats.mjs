@@ -54,11 +54,12 @@ export function settingsFrom(environ) {
 }
 
 export class Nats {
-  /** `log(level, message)` is told of what happens to the connection. Call `connect` once. */
-  constructor(settings, { name, log = () => {} }) {
+  /** `log(level, message)` is told of what happens to the connection; `rights` knows what to say of what the server refuses. Call `connect` once. */
+  constructor(settings, { name, rights = { message: (text) => `NATS: ${text}` }, log = () => {} }) {
     this.settings = settings;
     this.name = name;
     this.log = log;
+    this.rights = rights;
     this.servers = [...settings.servers];
     this.up = false;
     this.maxPayload = 1 << 20;
@@ -283,6 +284,12 @@ export class Nats {
         void this.#reconnect();
       }
     });
+  }
+
+  /** What an error of the server's says. */
+  refused(text) {
+    const message = this.rights.message(text);
+    if (message) this.log("error", message);
   }
 
   /** What an INFO of the server's says. */

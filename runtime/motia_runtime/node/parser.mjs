@@ -49,7 +49,7 @@ export class Parser {
       } else if (line.startsWith("-ERR")) {
         const text = line.slice(4).trim().replace(/^'|'$/g, "");
         if (this.welcome) this.welcome.err(text);
-        else this.nats.log("error", `NATS: ${text}`);
+        else this.nats.refused(text);
       } else if (line.startsWith("INFO ")) this.nats.took(JSON.parse(line.slice(5)));
     }
     if (at < buffer.length) this.rest = buffer.subarray(at);

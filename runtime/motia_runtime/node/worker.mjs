@@ -12,6 +12,7 @@ import { contextOf } from "./context.mjs";
 import { failed } from "./errors.mjs";
 import { Line } from "./line.mjs";
 import { Nats, settingsFrom } from "./nats.mjs";
+import { Rights } from "./rights.mjs";
 import { Endpoint, QUEUE, Service } from "./service.mjs";
 import { HandlerError, loadSteps, requestOf, resultOf } from "./steps.mjs";
 
@@ -198,7 +199,7 @@ async function main() {
       log("info", "zod is not installed: handlers run, since their config blocks are not read (the schemas are in motia.yaml); to use it in handlers: npm install zod");
     }
     const settings = settingsFrom(process.env);
-    const nats = await new Nats(settings, { name: `motia worker ${manifest.app}`, log }).connect();
+    const nats = await new Nats(settings, { name: `motia worker ${manifest.app}`, rights: new Rights(manifest.prefix), log }).connect();
     const beats = new Beats(settings, manifest.capacity, HEARTBEAT);
     await beats.ready;
     worker = new Worker(manifest, nats, steps, beats);
