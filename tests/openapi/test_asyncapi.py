@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
+from motia_runtime.cloudevents.outgoing import Tails
 from motia_runtime.http.asyncapi import asyncapi_document
 from motia_runtime.http.page import Page
 from motia_runtime.http.pages.pages import build_pages
+from motia_runtime.nats.wire import decode_head, encode_head
 from motia_spec import compile_project
 from motia_spec.model import ApiStep, Emit, EventStep, Flow, Handler, Nats, Project, Schema, Subscription, Topic
 
@@ -96,6 +98,20 @@ def test_it_says_who_sends_and_who_receives() -> None:
     assert (paid["action"], paid["description"], paid["tags"]) == ("receive", "Take the money", [{"name": "orders"}])
     assert target(made, paid["channel"]["$ref"]) == made["channels"]["order.created"]
     assert target(made, operations["Pay.send.a/b~c"]["messages"][0]["$ref"])["name"] == "a/b~c"
+
+
+def test_the_headers_of_the_apps_events_are_those_of_a_cloudevent() -> None:
+    made = document(shop(topic("order.created"), topic("a/b~c"), topic("stock.changed", external="in")))
+    headers = {}
+    for name, channel in made["channels"].items():
+        message = channel["messages"]["event"]
+        headers[name] = [target(made, each["$ref"])["headers"]["schema"] for each in message.get("traits", ())]
+    assert headers["stock.changed"] == []
+    [schema] = headers["order.created"]
+    told = decode_head(encode_head({"traceparent": "x"}, Tails("acme").tail("ev.order.created", "1", 0.5)))[1]
+    assert list(Draft202012Validator(schema).iter_errors(told)) == []
+    assert set(told) <= set(schema["properties"])
+    assert list(Draft202012Validator(schema).iter_errors({**told, "ce-specversion": "0.3"})) != []
 
 
 def test_payloads_are_the_schemas_of_the_topics() -> None:

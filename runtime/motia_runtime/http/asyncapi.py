@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from motia_runtime.cloudevents.attributes import VERSION
 from motia_runtime.http.openapi import component_names, pointed
 from motia_runtime.naming import event_subject, in_subject
 from motia_spec.model import EventStep, NoopStep, Project, Topic
@@ -17,6 +18,7 @@ Json = dict[str, Any]
 
 DIALECT = "application/schema+json;version=draft-2020-12"
 MESSAGE = "event"  # the one message of each channel
+TRAIT = "cloudEvent"
 OUTSIDE = {"in": "Other programs publish to it.", "out": "Other programs read it."}
 
 
@@ -47,13 +49,32 @@ def asyncapi_document(project: Project) -> Json:
             "schemas": {
                 names[key]: {"schemaFormat": DIALECT, "schema": _schema(value, names)}
                 for key, value in project.defs.items()
-            }
+            },
+            "messageTraits": {TRAIT: _cloudevent(project.nats.prefix)},
         },
     }
 
 
+def _cloudevent(prefix: str) -> Json:
+    """What the headers of the app's own events say, and those of events that it took in from elsewhere."""
+    texts = ("ce-id", "ce-source", "ce-type", "ce-datacontenttype", "ce-subject", "traceparent", "tracestate")
+    schema = {
+        "type": "object",
+        "required": ["ce-specversion", "ce-id", "ce-source", "ce-type", "traceparent"],
+        "properties": {
+            "ce-specversion": {"const": VERSION},
+            **{name: {"type": "string"} for name in texts},
+            "ce-time": {"type": "string", "format": "date-time"},
+        },
+        "description": f"CloudEvents {VERSION} in binary mode; of events of this app, ce-source is /{prefix} and ce-type the topic.",
+    }
+    return {"headers": {"schemaFormat": DIALECT, "schema": schema}}
+
+
 def _channel(project: Project, topic: Topic, names: Mapping[str | None, str]) -> Json:
-    subject = in_subject(topic.name) if topic.external == "in" else event_subject(topic.name)
+    outside = topic.external == "in"
+    subject = in_subject(topic.name) if outside else event_subject(topic.name)
+    traits: Json = {} if outside else {"traits": [{"$ref": f"#/components/messageTraits/{TRAIT}"}]}
     said = " ".join(text for text in (topic.description, OUTSIDE.get(topic.external or "", "")) if text)
     schema = True if topic.schema is None else _schema(topic.schema.value, names)
     return {
@@ -64,6 +85,7 @@ def _channel(project: Project, topic: Topic, names: Mapping[str | None, str]) ->
                 "name": topic.name,
                 "contentType": "application/json",
                 "payload": {"schemaFormat": DIALECT, "schema": schema},
+                **traits,
             }
         },
     }
