@@ -15,7 +15,7 @@ from motia_runtime.naming import topic_of
 FIRST_NAME = f"{ATTRIBUTE}specversion"
 FIRST_LINE = f"\r\n{FIRST_NAME}: ".encode()  # with the end of the line before it
 SUBJECT = f"{ATTRIBUTE}subject"
-LONGEST_ID = 200  # characters; a longer one is hashed
+LONGEST_ID = 300  # bytes of a header; a longer one is hashed
 TOPICS = 10_000  # whose bytes are kept
 
 
@@ -37,8 +37,10 @@ class Tails:
         second = int(time)
         if second != self._second:
             self._second, self._shown = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        shown = id if len(id) <= LONGEST_ID else sha256(id.encode()).hexdigest()
-        return f"{lines}ce-id: {encode_value(shown)}\r\nce-time: {self._shown}.{int((time - second) * 1000):03d}Z\r\n"
+        shown = encode_value(id)
+        if len(shown) > LONGEST_ID:
+            shown = sha256(id.encode()).hexdigest()
+        return f"{lines}ce-id: {shown}\r\nce-time: {self._shown}.{int((time - second) * 1000):03d}Z\r\n"
 
     def _lines(self, subject: str) -> str:
         if len(self._topics) >= TOPICS:
