@@ -27,6 +27,7 @@ steps:
   Ask: {type: api, method: POST, path: /ask, emits: [asked]}
   Work: {type: event, subscribes: [asked], emits: [done], handler: steps/work.step.ts}
   Keep: {type: event, subscribes: [done]}
+  Old: {type: api, method: GET, path: "/old/{n}", handler: steps/old.js}
 """
 ASK = """
     async def handler(request, ctx):
@@ -50,6 +51,14 @@ export const handler = async (data: any, { emit, logger }: any) => {
   await emit({ topic: "done", data: { id: data.id } })
 }
 """
+OLD = """
+const path = require("node:path")
+function half(n) {
+  if (n % 2) throw new RangeError(`${n} is odd`)
+  return { half: n / 2, base: path.basename("/a/b") }
+}
+module.exports.handler = async (req) => ({ status: 200, body: half(Number(req.pathParams.n)) })
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -60,6 +69,7 @@ def _needs_node() -> None:
 def project(folder: Path) -> Path:
     write_project(folder, SPEC, ask=ASK, keep=KEEP)
     (folder / "steps" / "work.step.ts").write_text(WORK)
+    (folder / "steps" / "old.js").write_text(OLD)
     return folder
 
 
@@ -95,6 +105,12 @@ def test_errors_are_shown_with_their_place(dev: AppProcess) -> None:
     line = dev.wait_for("not this one")
     assert "failed: TypeError: not this one" in line
     assert "steps/work.step.ts:6 in handler" in line
+    assert httpx.get(dev.url + "/old/4").json() == {"half": 2, "base": "b"}
+    assert httpx.get(dev.url + "/old/7").status_code == 500
+    line = dev.wait_for("7 is odd")
+    assert "failed: RangeError: 7 is odd" in line
+    assert "steps/old.js:4 in half" in line
+    assert "Traceback" not in dev.output
 
 
 def test_a_save_is_served_and_a_broken_one_is_not(dev: AppProcess) -> None:

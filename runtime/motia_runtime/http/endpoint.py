@@ -19,6 +19,7 @@ from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.http.shared import render
+from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.runner import Answer, ApiRunner, Gone
 from motia_spec.model import ApiStep, Schema
@@ -164,7 +165,7 @@ class StepEndpoint:
 
     def _failed(self, error: Exception, trace_id: str) -> Answer:
         """The answer to a run that raised. What the client is told holds no internals; the log has them, with the trace id."""
-        told = {"motia": {"step": self.step.name, "trace_id": trace_id}}
+        told: dict[str, dict[str, Any]] = {"motia": {"step": self.step.name, "trace_id": trace_id}}
         if isinstance(error, Problem):
             try:
                 return from_problem(error, trace_id)
@@ -182,6 +183,10 @@ class StepEndpoint:
             return problem(503, detail, trace_id=trace_id, headers=(RETRY_AFTER,))
         elif isinstance(error, ValidationFailed):
             log.error("failed: a value does not fit its schema: %s (trace %s)", error, trace_id, extra=told)
+        elif isinstance(error, Elsewhere):  # a traceback would be of our own frames
+            if error.stack:
+                told["motia"]["fields"] = {"at": error.stack.rpartition("\n")[2]}
+            log.error("failed: %s: %s (trace %s)", error.names[0], error, trace_id, extra=told)
         else:
             log.error("failed (trace %s)", trace_id, exc_info=error, extra=told)
         return problem(500, "The step failed. The trace id says which run.", trace_id=trace_id)
