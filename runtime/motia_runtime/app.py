@@ -261,13 +261,14 @@ class App:
             return None
 
     async def _begin(self, version: Version) -> None:
-        """Have a version consume, its runs counted and exported from the first on. Raises what `Engine.start` raises."""
+        """Have a version consume, its runs counted and exported from the first on, and its consumers kept. Raises what `Engine.start` raises."""
         if self._telemetry is not None:
             self._telemetry.show(version.project)
             version.engine.records.exporter = self._telemetry.take
         if self._metrics is not None:
             self._metrics.count(version.engine)
         await version.engine.start()
+        await self.broker.settle(version.project)
         if self._metrics is not None:
             self._metrics.show(version.engine, version.project)
 

@@ -3,6 +3,7 @@ adapters; commands that need no HTTP use this one."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -15,10 +16,11 @@ import msgspec
 
 from motia_runtime.nats.connect import Settings
 from motia_runtime.nats.connect import connect as connect_link
-from motia_runtime.nats.embedded import EmbeddedServer, find_running
+from motia_runtime.nats.embedded import EmbeddedServer, find_running, folder
 from motia_runtime.nats.link import Link
 from motia_runtime.nats.log import NatsLog
 from motia_runtime.nats.reconcile import Difference, plan, reconcile
+from motia_runtime.nats.settle import settle
 from motia_runtime.ports import Log
 from motia_spec.model import Project
 
@@ -56,6 +58,11 @@ class Broker(msgspec.Struct, frozen=True):
         """Make streams, buckets and consumers as the spec needs them; consumers named in `keep` stay."""
         for difference in await reconcile(self.link, project, store=self.store, keep=keep):
             _log.debug("broker: %s", difference)
+
+    async def settle(self, project: Project) -> None:
+        """Have the streams and consumers that were made survive a loss of power, where the store is on this machine."""
+        if self.embedded:
+            await asyncio.to_thread(settle, folder(project.root) / "store")
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 
 # A control run, which must double effects. "plans": a repeated run finds no plan, and only the broker's dedupe ids keep it from doubling anything.
-# "all": nor are there ids that repeat.
+# "all": nor are there ids that repeat, and each instance makes ticks of its own.
 Naive = Literal["", "plans", "all"]
 
 

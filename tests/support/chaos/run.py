@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,6 +160,7 @@ def world(
     orders: dict[str, Any] | None = None,
     command: str = "start",
     specs: Sequence[str] = (shop.SPEC,),
+    write: Callable[[Path, str], Path] = shop.write_shop,
 ) -> Iterator[World]:
     """A broker and an app of so many instances on it, ready. `disk`: the store is on a small file system. `specs`: of the first instances; the
     last one is that of all others."""
@@ -176,7 +177,7 @@ def world(
         for number in range(instances):
             proxy = Proxy(broker.port)
             stack.callback(proxy.close)
-            home = shop.write_shop(folder / f"app{number}", specs[min(number, len(specs) - 1)])
+            home = write(folder / f"app{number}", specs[min(number, len(specs) - 1)])
             instance = Instance(f"app{number}", home, proxy.url, logs, command=command, orders=orders)
             instance.start()
             stack.callback(instance.stop)
