@@ -171,7 +171,8 @@ class Exporter:
             told, self._trouble = self._trouble, True
         if not told:
             name = self.signal.name
-            then = "trying again" if result.again else f"the {name} are dropped"
+            none = f"the {name} are dropped (OTEL_{name.upper()}_EXPORTER=none sends none)"
+            then = "trying again" if result.again else none
             _log.warning("%s don't reach %s (%s); %s", name, self._settings.shown, result.problem, then)
 
     def _drop(self, count: int) -> None:
