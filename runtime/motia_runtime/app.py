@@ -202,13 +202,13 @@ class App:
             raise
         self._version = version
 
-    async def reload(self, project: Project) -> None:
-        """Serve a new version without closing a connection. What the old one has begun, it ends. Raises what `load_version` and `Fleet.prepare` raise;
-        then the old version serves on."""
+    async def reload(self, project: Project, *, same_scripts: bool = False) -> None:
+        """Serve a new version without closing a connection. What the old one has begun, it ends. `same_scripts`: as of `Fleet.prepare`. Raises what
+        `load_version` and `Fleet.prepare` raise; then the old version serves on."""
         old = self.version
         new = await self._load(project)
         try:
-            crew = await self._crew(project)
+            crew = await self._crew(project, same_scripts=same_scripts)
         except BaseException:
             await new.engine.stop(0)
             raise
@@ -250,10 +250,10 @@ class App:
         if self._telemetry is not None:
             await asyncio.to_thread(self._telemetry.stop)
 
-    async def _crew(self, project: Project) -> Crew | None:
+    async def _crew(self, project: Project, *, same_scripts: bool = False) -> Crew | None:
         """Workers for a version's handlers in other languages. Where there is no Node, `motia dev` goes on with the others."""
         try:
-            return await self._fleet.prepare(project)
+            return await self._fleet.prepare(project, same_scripts=same_scripts)
         except NoNode as problem:
             if not self._place.dev:
                 raise

@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,34 @@ def test_a_save_is_served_and_a_broken_one_is_not(dev: AppProcess) -> None:
     assert "steps/work.step.ts can't be imported: RangeError: while loading (steps/work.step.ts, line 14)" in line
     ask(dev, id="three")
     dev.wait_for("printed anew three")
+
+
+def test_a_save_of_python_leaves_the_worker_alone(dev: AppProcess) -> None:
+    def save(name: str, text: str) -> None:
+        after = len(dev.lines)
+        (dev.folder / "steps" / name).write_text(text)
+        dev.wait_for("reloaded in", after=after)
+
+    def worker(id: str) -> str:
+        ask(dev, id=id, hold=True)
+        wait_for(lambda: times(dev, id))
+        return (dev.folder / "pids").read_text().split()[-1]
+
+    (dev.folder / "go").touch()
+    save("work.step.ts", WORK)
+    first = worker("four")
+    save("keep.py", textwrap.dedent(KEEP).replace("+ 1", "+ 10"))
+    assert worker("five") == first
+    assert times(dev, "five") == 10
+    after = len(dev.lines)
+    (dev.folder / "steps" / "work.step.ts").write_text(WORK + "\nthrow new RangeError('while loading')\n")
+    dev.wait_for("the last good version goes on serving", after=after)
+    after = len(dev.lines)
+    (dev.folder / "steps" / "keep.py").write_text(textwrap.dedent(KEEP))
+    dev.wait_for("the last good version goes on serving", after=after)  # what is broken is not forgotten
+    save("work.step.ts", WORK)
+    assert worker("six") != first
+    assert times(dev, "six") == 1
 
 
 @pytest.mark.parametrize("processes", [1, 2])

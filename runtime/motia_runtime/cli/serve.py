@@ -79,8 +79,10 @@ async def run_dev(workplace: Workplace, *, host: str | None, port: int | None, n
 
 
 async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
+    waiting: set[str] = set()  # changed files that no version serves yet
     async for changed in changes(workplace.root, told):
         began = time.perf_counter()
+        waiting |= changed
         shown = ", ".join(sorted(changed)[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
         try:
             if DOTENV in changed:
@@ -95,7 +97,7 @@ async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
             workplace.tell(app.board, "The spec has errors.")
             continue
         try:
-            await app.reload(project)
+            await app.reload(project, same_scripts=all(n.endswith(".py") or n in project.files for n in waiting))
         except (HandlerError, NoNode, WorkerFailed) as problem:
             _log.error("%s; the last good version goes on serving", problem)
             workplace.tell(app.board, str(problem))
@@ -104,6 +106,7 @@ async def _watch(app: App, workplace: Workplace, told: asyncio.Event) -> None:
         except Exception:
             _log.exception("not reloaded; the last good version goes on serving")
         else:
+            waiting.clear()
             workplace.tell(app.board, "")
             _log.info("%s changed: reloaded in %.0f ms", shown, (time.perf_counter() - began) * 1000)
 

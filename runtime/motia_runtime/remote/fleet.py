@@ -22,7 +22,7 @@ class Crew:
 
     def __init__(self, program: str, manifest: str, environ: Mapping[str, str]) -> None:
         self._program = program
-        self._manifest = manifest
+        self.manifest = manifest
         self._environ = environ
         self._children: dict[int, Child] = {}
         self._keepers: list[asyncio.Task[None]] = []
@@ -30,7 +30,7 @@ class Crew:
 
     async def start(self, count: int) -> None:
         """Raises `HandlerError`, `WorkerFailed`; then none runs."""
-        starting = [Child.start(self._program, self._manifest, self._environ) for _ in range(count)]
+        starting = [Child.start(self._program, self.manifest, self._environ) for _ in range(count)]
         started = await asyncio.gather(*starting, return_exceptions=True)
         self._children = {number: child for number, child in enumerate(started, 1) if isinstance(child, Child)}
         for problem in started:
@@ -67,7 +67,7 @@ class Crew:
                 wait = min(wait * 2, longest)
                 began = time.monotonic()
                 try:
-                    child = await Child.start(self._program, self._manifest, self._environ)
+                    child = await Child.start(self._program, self.manifest, self._environ)
                     self._children[number] = child
                     await child.serve()
                     break
@@ -85,17 +85,23 @@ class Fleet:
         self._crew: Crew | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
-    async def prepare(self, project: Project) -> Crew | None:
-        """Processes that have imported the handlers of a version. None: it has none for them. Raises `HandlerError`, `NoNode`, `WorkerFailed`."""
+    async def prepare(self, project: Project, *, same_scripts: bool = False) -> Crew | None:
+        """Processes that have imported the handlers of a version. None: it has none for them. `same_scripts`: no file that they may have read has changed,
+        so those that serve do for this version too, if its steps are the same to them. Raises `HandlerError`, `NoNode`, `WorkerFailed`."""
         if not self._count or not node.has_steps(project):
             return None
-        crew = Crew(await asyncio.to_thread(node.find), node.manifest(project, self._capacity), self._environ)
+        manifest = node.manifest(project, self._capacity)
+        if same_scripts and self._crew is not None and self._crew.manifest == manifest:
+            return self._crew
+        crew = Crew(await asyncio.to_thread(node.find), manifest, self._environ)
         await crew.start(self._count)
         return crew
 
     async def change(self, crew: Crew | None, grace: float) -> None:
         """Have these serve, and those before leave within `grace` seconds; returns when the new ones serve."""
         old, self._crew = self._crew, crew
+        if crew is old:
+            return
         if crew is not None:
             await crew.serve()
         if old is not None:
