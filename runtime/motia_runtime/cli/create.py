@@ -16,6 +16,7 @@ from motia_runtime.cli.group import project_options
 TEMPLATES = {
     "hello": "one endpoint: the smallest app there is",
     "events": "an endpoint, an event handler with retries, state and a schedule",
+    "typescript": "the same with handlers in TypeScript, beside one in Python",
 }
 SCHEMA = "motia.schema.json"  # beside the spec, so that editors complete and explain its keys
 NAME = "__name__"  # in the text of a template: the project's name

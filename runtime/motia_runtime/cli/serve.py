@@ -142,7 +142,11 @@ class Workplace:
             )  # secrets that the spec has now are hidden from now on
             made = write(compiled.project.root, generate(compiled.project), stubs(compiled.project))
             for path in made.stubs:
-                _log.info("wrote %s: a stub for you to fill in", path)
+                _log.info(
+                    "wrote %s: %s",
+                    path,
+                    "yours from now on" if path == "tsconfig.json" else "a stub for you to fill in",
+                )
             compiled = compile_project(self.root, overlay=self.overlay)
         self._compiled = compiled
         if compiled.diagnostics:

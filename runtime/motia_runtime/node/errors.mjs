@@ -76,6 +76,13 @@ export function userStack(problem, root) {
   return frames.slice(0, FRAMES).reverse().join("\n");
 }
 
+/** An error that belongs to no run, in one line: "TypeError: later, at steps/pay.ts:7 in handler: later()". One without a frame of the user's: its whole stack. */
+export function placed(problem, root) {
+  if (!(problem instanceof Error)) return inWords(problem);
+  const at = userStack(problem, root).split("\n").at(-1);
+  return at ? `${problem.name}: ${inWords(problem.message).slice(0, MESSAGE_LENGTH)}, at ${at}` : inWords(problem.stack ?? problem);
+}
+
 /** The text of a line, as the file is now; empty when it can't be read. */
 function lineOf(file, line) {
   try {

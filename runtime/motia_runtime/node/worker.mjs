@@ -9,7 +9,7 @@ import readline from "node:readline";
 import "./loader.mjs";
 import { Beats } from "./beats.mjs";
 import { contextOf } from "./context.mjs";
-import { failed } from "./errors.mjs";
+import { failed, placed } from "./errors.mjs";
 import { Line } from "./line.mjs";
 import { Nats, settingsFrom } from "./nats.mjs";
 import { Rights } from "./rights.mjs";
@@ -171,15 +171,15 @@ class Worker {
 }
 
 /** A handler may end its run, not the process of all of them. */
-function keepProcess() {
+function keepProcess(root) {
   process.exit = (code) => {
     const problem = new Error(`the handler called process.exit(${code ?? ""})`);
     problem.name = "HandlerExited";
     throw problem;
   };
-  process.on("unhandledRejection", (problem) => log("error", `a promise that nobody awaits was rejected: ${problem?.stack ?? problem}`));
+  process.on("unhandledRejection", (problem) => log("error", `a promise that nobody awaits was rejected: ${placed(problem, root)}`));
   process.on("uncaughtException", (problem) => {
-    log("error", `an error outside of any run ends the worker: ${problem?.stack ?? problem}`);
+    log("error", `an error outside of any run ends the worker: ${placed(problem, root)}`);
     process.stdout.write("", () => exit(1));
   });
 }
@@ -189,7 +189,7 @@ async function main() {
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => {});
   const lines = readline.createInterface({ input: process.stdin })[Symbol.asyncIterator]();
   const manifest = JSON.parse((await lines.next()).value);
-  keepProcess();
+  keepProcess(manifest.root);
   let worker;
   try {
     const steps = await loadSteps(manifest);
