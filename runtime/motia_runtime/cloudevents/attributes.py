@@ -11,12 +11,12 @@ JSON = "application/json"
 
 # What need not be encoded: printable ASCII without space, double quote and percent
 _SAFE = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) not in '"%')
-_PLAIN = re.compile(rf"[{re.escape(_SAFE)}]*")
+is_plain = re.compile(rf"[{re.escape(_SAFE)}]*").fullmatch
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
 def encode_value(value: str) -> str:
-    return value if _PLAIN.fullmatch(value) else quote(value, safe=_SAFE)
+    return value if is_plain(value) else quote(value, safe=_SAFE)
 
 
 def decode_value(header: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from hashlib import sha256
 
-from motia_runtime.cloudevents.attributes import ATTRIBUTE, JSON, VERSION, encode_value
+from motia_runtime.cloudevents.attributes import ATTRIBUTE, JSON, VERSION, encode_value, is_plain
 from motia_runtime.naming import topic_of
 
 FIRST_NAME = f"{ATTRIBUTE}specversion"
@@ -26,21 +26,24 @@ class Tails:
         """`prefix`: of the app's subjects. Ids of events are unique within it, so it is their `source`."""
         self._source = f"/{prefix}"
         self._topics: dict[str, str] = {}
-        self._second = -1
-        self._shown = ""
+        self._millisecond = -1
+        self._time = ""
 
     def tail(self, subject: str, id: str, time: float) -> str:
         """Lines for an event. `subject`: in the log; `time`: when it happens, seconds since the epoch."""
-        lines = self._topics.get(subject)
-        if lines is None:
-            lines = self._lines(subject)
-        second = int(time)
-        if second != self._second:
-            self._second, self._shown = second, datetime.fromtimestamp(second, UTC).isoformat()[:19]
-        shown = encode_value(id)
+        millisecond = int(time * 1000)
+        if millisecond != self._millisecond:
+            self._tell(millisecond)
+        lines = self._topics.get(subject) or self._lines(subject)
+        shown = id if is_plain(id) else encode_value(id)
         if len(shown) > LONGEST_ID:
             shown = sha256(id.encode()).hexdigest()
-        return f"{lines}ce-id: {shown}\r\nce-time: {self._shown}.{int((time - second) * 1000):03d}Z\r\n"
+        return f"{lines}ce-id: {shown}{self._time}"
+
+    def _tell(self, millisecond: int) -> None:
+        seconds, rest = divmod(millisecond, 1000)
+        shown = datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
+        self._millisecond, self._time = millisecond, f"\r\nce-time: {shown}.{rest:03d}Z\r\n"
 
     def _lines(self, subject: str) -> str:
         if len(self._topics) >= TOPICS:
