@@ -3,13 +3,14 @@
 Programs that do the same work, one after the other in each round, each on a fresh nats-server: the app (`motia start`, tracing on, effects exactly once), in one process
 and in two; a hand-written pipelined program on nats-py's public API; one on our own link without a framework; and FastStream, when its environment is there (`make bench` makes
 it). A publisher, the same for all, feeds them while they run. Then, with one event at a time, the latency from the publish to b.
-Prints medians and ratios. `python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N] [--only NAME ...]`
+Prints medians and ratios, and what an event costs the program, the broker and the publisher in CPU time: on a machine of few cores they share it. `python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N] [--only NAME ...]`
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ import tempfile
 import textwrap
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -106,8 +108,21 @@ async def publish_slowly(settings: Settings, prefix: str, events: int) -> None:
     await link.close()
 
 
-async def one(how: str, events: int, *, slowly: bool = False) -> tuple[float, list[float]]:
-    """Seconds from the first publish to the last count of b, and latencies in ms: median, 99th percentile."""
+def cpu(pid: int) -> float:
+    """Seconds that a process and those it has started have worked."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    own = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    children = " ".join(file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children"))
+    return own + sum(map(cpu, map(int, children.split())))
+
+
+class Took(NamedTuple):
+    seconds: float  # from the first publish to the last count of b
+    cpu: list[float]  # seconds of the program, the broker and the publisher
+    late: list[float]  # ms: median, 99th percentile
+
+
+async def one(how: str, events: int, *, slowly: bool = False) -> Took:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = await EmbeddedServer.start(folder)
@@ -137,6 +152,8 @@ async def one(how: str, events: int, *, slowly: bool = False) -> tuple[float, li
             try:
                 await _line(process.stdout, ready)
                 began = time.perf_counter()
+                pids = process.pid, server.pid, os.getpid()
+                before = [cpu(pid) for pid in pids[:2]] + [time.process_time()]
                 feed = publish_slowly if slowly else publish
                 publisher = asyncio.create_task(feed(server.settings, prefix, events))
                 if how == "motia-2":
@@ -146,7 +163,9 @@ async def one(how: str, events: int, *, slowly: bool = False) -> tuple[float, li
                     told = await _line(process.stdout, "done")
                 took = time.perf_counter() - began
                 await publisher
-                return took, [float(word) for word in told.split()[1:]]
+                after = [cpu(pid) for pid in pids[:2]] + [time.process_time()]
+                spent = [now - then for now, then in zip(after, before, strict=True)]
+                return Took(took, spent, [float(word) for word in told.split()[1:]])
             finally:
                 if process.returncode is None:
                     process.terminate()
@@ -178,21 +197,27 @@ async def _counted(stream: asyncio.StreamReader, goal: int) -> None:
 
 async def main(events: int, rounds: int, programs: list[str]) -> None:
     rates: dict[str, list[float]] = {how: [] for how in programs}
+    spent: dict[str, list[list[float]]] = {how: [] for how in programs}
     late: dict[str, list[list[float]]] = {how: [] for how in programs if how != "motia-2"}
     for _ in range(rounds):
         for how in programs:
             goal = events if how != "faststream" else events // 4
-            rates[how].append(goal / (await one(how, goal))[0])
+            took = await one(how, goal)
+            rates[how].append(goal / took.seconds)
+            spent[how].append([seconds / goal * 1e6 for seconds in took.cpu])
         for how in late:
-            late[how].append((await one(how, SLOW_EVENTS, slowly=True))[1])
+            late[how].append((await one(how, SLOW_EVENTS, slowly=True)).late)
     medians = {how: statistics.median(found) for how, found in rates.items()}
     base = medians.get("motia", medians[programs[0]])
     print(f"pipeline of {events:,} events, {rounds} rounds, events/s (FastStream a quarter of the events)")
-    print(f"{'program':26} {'median':>8} {'min':>8} {'max':>8} {'motia / it':>11}")
+    print(
+        f"{'program':26} {'median':>8} {'min':>8} {'max':>8} {'motia / it':>11}   CPU us/event: its, broker's, publisher's"
+    )
     for how in programs:
         found = rates[how]
+        shares = " ".join(f"{statistics.median(each):8.0f}" for each in zip(*spent[how], strict=True))
         print(
-            f"{TITLES[how]:26} {medians[how]:8,.0f} {min(found):8,.0f} {max(found):8,.0f} {base / medians[how]:11.2f}"
+            f"{TITLES[how]:26} {medians[how]:8,.0f} {min(found):8,.0f} {max(found):8,.0f} {base / medians[how]:11.2f}   {shares}"
         )
     print(f"\nlatency of one event at a time over both steps, ms ({SLOW_EVENTS} events, 100/s)")
     print(f"{'program':26} {'median':>8} {'p99':>8} {'motia / it':>11}")
