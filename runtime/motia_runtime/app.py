@@ -47,6 +47,7 @@ from motia_runtime.workbench.bench import Bench
 from motia_runtime.workbench.board import Board
 from motia_runtime.workbench.history import History
 from motia_runtime.workbench.live import Hub
+from motia_runtime.workbench.running import Running
 from motia_runtime.workbench.site import Site
 from motia_spec.graph import build_graph
 from motia_spec.model import ApiStep, Project
@@ -317,6 +318,7 @@ class App:
                 state=engine.state,
                 streams=engine.streams,
                 live=engine.live,
+                running=Running(engine),
                 tasks=engine.tasks,
                 board=self.board,
                 history=self._history_of(project),

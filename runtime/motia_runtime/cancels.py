@@ -137,6 +137,11 @@ class Cancels:
 
     # -- runs under way
 
+    @property
+    def under_way(self) -> list[Attempt]:
+        """Those whose handler is at work, in the order in which they began here."""
+        return list(self._runs)
+
     async def run(self, attempt: Attempt, call: Coroutine[Any, Any, Any]) -> bool:
         """The handler's call, then the commit, as `Unit.commit`. Raises `RunCancelled` in place of whatever a run raises that was cancelled, but for
         `LogUnavailable`: nobody knows what came true, so the input comes again."""

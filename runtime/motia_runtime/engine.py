@@ -32,13 +32,13 @@ from motia_runtime.manual import TaskWorker
 from motia_runtime.ordered import OrderedWorker
 from motia_runtime.orphans import Orphans
 from motia_runtime.ports import ACK_WAIT, Clock, Log
-from motia_runtime.records import RecordWriter
+from motia_runtime.records import RecordWriter, RunRecord
 from motia_runtime.redaction import Redaction
 from motia_runtime.remote.messenger import Messenger
 from motia_runtime.remote.switchboard import Switchboard
 from motia_runtime.revisions import revisions
 from motia_runtime.runner import Answer, ApiRunner, Recipient, Streamed, TraceContext
-from motia_runtime.runs import Runs
+from motia_runtime.runs import Attempt, Runs
 from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
 from motia_runtime.suspects import Suspects
@@ -139,6 +139,15 @@ class Engine:
             if worker.name in self._steps:
                 found[worker.name] = found.get(worker.name, 0) + worker.busy
         return found
+
+    @property
+    def under_way(self) -> list[Attempt]:
+        """Runs whose handler is at work, in the order in which they began."""
+        return self._runs.cancels.under_way
+
+    def so_far(self, attempt: Attempt) -> RunRecord:
+        """As `Runs.so_far`."""
+        return self._runs.so_far(attempt)
 
     @property
     def records(self) -> RecordWriter:

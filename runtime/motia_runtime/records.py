@@ -175,6 +175,10 @@ class RecordWriter:
         if not self._is_off:
             self._log.note(SUBJECT, lines)
 
+    def shown(self, record: RunRecord) -> RunRecord:
+        """As it would be read again after it was written: bounded, and without what nobody shall see."""
+        return read_record(self._line(record))
+
     def _line(self, record: RunRecord) -> bytes:
         data = _encode_any(record)
         if not self._redaction.is_clean(data):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+import threading
 import time
 from typing import Any
 
@@ -35,6 +36,7 @@ CONFLICTS_PER_REQUEST = 100  # times a run begins again because of concurrent wr
 CONFLICTS_PER_RUN = 1_000  # of one that nobody waits for: a hot key over several engines uses up no attempts
 
 _log = logging.getLogger("motia.engine")
+_span_of = threading.Lock()  # a handler in a thread and somebody who looks at it may both be the first to ask
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -81,7 +83,9 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def span_id(self) -> str:
         if self._span_id is None:
-            self._span_id = new_span_id()
+            with _span_of:
+                if self._span_id is None:
+                    self._span_id = new_span_id()
         return self._span_id
 
     @property
@@ -111,6 +115,11 @@ class Attempt(msgspec.Struct, eq=False):
         if self._logger is None:
             self._logger = RunLogger(self.plan.name, self.trace_id)
         return self._logger
+
+    @property
+    def lines(self) -> int:
+        """Logged so far."""
+        return 0 if self._logger is None else len(self._logger.lines) + self._logger.dropped
 
     @property
     def unit(self) -> Unit:
@@ -285,6 +294,13 @@ class Runs:
                 fields["at"] = error.stack.rpartition("\n")[2]
             told = {"step": attempt.step, "trace_id": attempt.trace_id, "fields": fields}
             _log.log(level, "failed: %s: %s", error.type, error.message, extra={"motia": told})
+
+    def so_far(self, attempt: Attempt) -> RunRecord:
+        """What is known of a run under way, as its record would say it, with the outcome "running": what it writes and emits is not in it yet."""
+        now = time.perf_counter()
+        attempt.span_id  # noqa: B018  # that it has one from now on
+        record = attempt.record(time.time() - now, self.services.redaction)
+        return self.records.shown(msgspec.structs.replace(record, duration=now - attempt.start, outcome="running"))
 
     def describe(self, problem: BaseException) -> ErrorInfo:
         """What a person needs to know of an error: its type, its words, and where in the user's own files it came from."""

@@ -16,6 +16,7 @@ from motia_runtime.tasks import Tasks
 from motia_runtime.types import Types
 from motia_runtime.workbench.board import Board
 from motia_runtime.workbench.history import History
+from motia_runtime.workbench.running import Running
 from motia_spec.model import AnyStep, Project
 
 # of a flow, or of the whole app, with state groups and streams or without: where boxes and arrows are
@@ -32,6 +33,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     state: StateStore
     streams: StreamStore
     live: Hub  # who follows them
+    running: Running
     tasks: Tasks
     board: Board
     history: History

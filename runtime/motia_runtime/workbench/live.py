@@ -4,6 +4,7 @@ Messages are JSON with a `type`:
 
     hello    once: version of the spec that runs
     runs     runs that have ended: [{trace_id, span_id, step, outcome, started, duration, attempt, emits}]
+    running  twice a second when anything changed: runs under way in this process for a while, with how many lines they have logged
     steps    every 2 seconds at most, when anything changed: how each step stands
     clients  every 2 seconds at most, when anything changed: how many follow streams, by group
     board    a save was looked at: its findings
@@ -17,6 +18,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,6 +32,7 @@ from motia_runtime.workbench.audience import audience
 from motia_runtime.workbench.bench import Bench
 
 POLL = 2.0  # seconds between looks at the steps' backlogs
+GLANCE = 0.5  # seconds between looks at what runs
 WAITING = 64  # events that may wait for a browser
 RUNS_AT_ONCE = 500  # runs told in one event; more are counted
 MOST = 64  # browsers
@@ -64,7 +67,8 @@ class Hub:
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
         self._lookers: set[_Looker] = set()
-        self._polling: asyncio.Task[None] | None = None
+        self._polling: list[asyncio.Task[None]] = []
+        self._running = b""
         self._steps = b""
         self._clients = b""
         self._closed = False
@@ -110,13 +114,14 @@ class Hub:
 
     def _enter(self, looker: _Looker) -> None:
         self._lookers.add(looker)
-        if self._polling is None:
-            self._steps = self._clients = b""
+        if not self._polling:
+            self._steps = self._clients = self._running = b""
             self._bench.history.listeners.append(self._ran)
-            self._polling = asyncio.create_task(self._poll())
-            self._polling.add_done_callback(_tell)
+            self._polling = [asyncio.create_task(self._poll()), asyncio.create_task(self._glance())]
+            for task in self._polling:
+                task.add_done_callback(_tell)
         else:
-            for known in (self._steps, self._clients):
+            for known in (self._steps, self._clients, self._running):
                 if known:
                     looker.tell(known)
 
@@ -127,9 +132,10 @@ class Hub:
 
     def _rest(self) -> None:
         """Nobody looks."""
-        if self._polling is not None:
-            self._polling.cancel()
-            self._polling = None
+        if self._polling:
+            for task in self._polling:
+                task.cancel()
+            self._polling = []
             self._bench.history.listeners.remove(self._ran)
 
     # -- what happens
@@ -148,6 +154,18 @@ class Hub:
 
     def _saved(self) -> None:
         self._tell({"type": "board", "board": self._bench.board.plain()})
+
+    async def _glance(self) -> None:
+        known: object = [0]
+        while True:
+            told = self._bench.running.told(time.perf_counter(), time.time())
+            runs = told["runs"]
+            what = [told["more"], *((run["span_id"], run["attempt"], run["lines"]) for run in runs)]
+            if what != known:
+                known = what
+                self._running = _encode({"type": "running", **told})
+                self._tell_all(self._running)
+            await asyncio.sleep(GLANCE)
 
     async def _poll(self) -> None:
         while True:

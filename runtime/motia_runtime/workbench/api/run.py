@@ -9,18 +9,12 @@ from typing import Any
 
 import msgspec
 
-from motia_runtime import ticks
-from motia_runtime.changes import source
-from motia_runtime.context import new_id
+from motia_runtime import byhand
 from motia_runtime.handler import InvalidTopic
 from motia_runtime.http.problems import Refused
-from motia_runtime.naming import retry_subject
 from motia_runtime.publish import publish
 from motia_runtime.tasks import NoTask
-from motia_runtime.trace import format_context, new_trace
-from motia_runtime.workbench.bench import Bench
 from motia_runtime.workbench.call import Call, number
-from motia_spec.model import CronStep, EventStep
 
 MOST = 10_000  # tasks in a list
 LONGEST_BY = 200  # characters
@@ -29,7 +23,7 @@ LONGEST_BY = 200  # characters
 class Wanted(msgspec.Struct, frozen=True):
     """What a step is to be given. `source`: the topic, or "state:GROUP", "stream:NAME"; needed when the step listens to several."""
 
-    data: msgspec.Raw = msgspec.Raw(b"null")
+    data: msgspec.Raw = msgspec.Raw()
     source: str = ""
 
 
@@ -37,40 +31,15 @@ async def run(call: Call) -> Any:
     """Give an event to this step alone, or let a cron step run now. The trace's id."""
     (name,) = call.values
     bench = call.bench
-    step = bench.step(name)
     wanted = await call.body(Wanted)
-    if isinstance(step, CronStep):
-        return {"trace_id": await ticks.run_now(bench.log, bench.clock, step)}
-    if not isinstance(step, EventStep):
-        raise Refused(
-            400, f"{name} is no event or cron step; send a request to its path, or emit the topic it waits for."
+    data = bytes(wanted.data) or None
+    try:
+        trace_id = await byhand.run_now(
+            bench.log, bench.clock, bench.project, bench.types, bench.step(name), data, wanted.source
         )
-    if step.join is not None:
-        raise Refused(400, f"{name} joins several topics; emit an event of each instead.")
-    return {"trace_id": await _hand_over(bench, step, wanted)}
-
-
-async def _hand_over(bench: Bench, step: EventStep, wanted: Wanted) -> str:
-    """As a redriven event comes to its step: with all its attempts, and to nobody else."""
-    sources = {each.name if each.kind == "topic" else source(each.kind, each.name): each for each in step.subscribes}
-    chosen = wanted.source or next(iter(sources))
-    subscription = sources.get(chosen)
-    if subscription is None:
-        raise Refused(400, f"{step.name} does not listen to {chosen!r}, but to {', '.join(sources)}.")
-    data = bytes(wanted.data)
-    if subscription.kind == "topic":
-        codec = bench.types.codec(bench.project.topics[chosen].schema)
-        data = codec.encode(codec.decode(data))
-    trace, once = new_trace(), f"hand:{new_id()}"
-    headers = {
-        "Motia-Event": once,
-        "Motia-Topic": chosen,
-        "Motia-Attempt": "1",
-        "Motia-Redrives": "0",
-        "traceparent": format_context(trace),
-    }
-    await bench.log.append(retry_subject(step.name), data, headers=headers, id=once)
-    return trace.trace_id
+    except byhand.NotRunnable as problem:
+        raise Refused(400, f"{problem}.") from None
+    return {"trace_id": trace_id}
 
 
 class Emitted(msgspec.Struct, frozen=True):

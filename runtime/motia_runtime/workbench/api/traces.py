@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import re
 from pathlib import Path
@@ -17,12 +18,13 @@ from motia_runtime.handler import InvalidTopic
 from motia_runtime.http.problems import Refused
 from motia_runtime.observe.queries import BadCursor
 from motia_runtime.observe.store import LEVELS
-from motia_runtime.observe.view import Filter
+from motia_runtime.observe.view import Filter, summary_of
 from motia_runtime.workbench.bench import Bench, Missing
 from motia_runtime.workbench.call import Call, moment, number
 from motia_spec.model import EventStep
 
 MOST = 1_000  # items of a page
+IN_FULL = 100  # runs under way in one answer
 FILTERS = ("trace", "step", "flow", "outcome", "since", "until", "longer", "shorter", "text", "limit", "after")
 AROUND = 5  # lines shown before and after the one that failed
 LETTERS = 1_000  # dead letters looked through for those of a trace
@@ -72,18 +74,27 @@ async def get_runs(call: Call) -> Any:
     return {"runs": page.items, "next": page.next}
 
 
+async def get_running(call: Call) -> Any:
+    """Runs under way in this process, in full as far as they are, those that began first."""
+    query = call.query("trace", "step", "flow", "longer", "text", "limit")
+    wanted, limit = filter_of(call.bench, query), number(query.get("limit"), 20, IN_FULL)
+    return {"runs": list(itertools.islice(call.bench.running.records(wanted), limit))}
+
+
 async def get_logs(call: Call) -> Any:
-    """Lines that runs have logged, and the errors that they ended with. `newer`: only what the index has heard of after that line."""
+    """Lines that runs have logged, and the errors that they ended with. `newer`: only what the index has heard of after that line.
+    `running`: what runs under way in this process have logged so far."""
     query = call.query(*FILTERS, "level", "newer")
     level = query.get("level", "")
     if level and level not in LEVELS:
         raise Refused(400, f"{level[:40]!r} is no level; there are {', '.join(LEVELS)}.")
+    wanted = filter_of(call.bench, query)
     index = await call.bench.history.index()
     newest = await index.newest_line()  # before the page: what comes meanwhile is newer
     newer = number(query.get("newer"), 0, 1 << 62, "newer") if query.get("newer", "0") != "0" else 0
     try:
         page = await index.logs(
-            filter_of(call.bench, query),
+            wanted,
             level=level,
             limit=number(query.get("limit"), 200, MOST),
             after=query.get("after", ""),
@@ -91,7 +102,8 @@ async def get_logs(call: Call) -> Any:
         )
     except BadCursor as problem:
         raise Refused(400, f"{problem}.") from None
-    return {"lines": page.items, "next": page.next, "newest": newest}
+    running = [] if "after" in query else call.bench.running.lines(wanted, level=level, limit=MOST)
+    return {"lines": page.items, "next": page.next, "newest": newest, "running": running}
 
 
 async def get_trace(call: Call) -> Any:
@@ -106,9 +118,16 @@ async def get_trace(call: Call) -> Any:
             raise Refused(409, f"Several traces begin with {start}: {', '.join(found)}.", title="Which trace?")
         trace_id = found[0] if found else start
     tree = await index.trace(trace_id)
-    if tree is None:
-        raise Missing(f"there is no trace {start[:40]!r}: it has not ended its first run yet, or is no longer kept")
-    runs = tree.runs()
+    running = list(bench.running.records(Filter(trace=trace_id)))
+    runs = [] if tree is None else tree.runs()
+    trace_id = runs[0].trace_id if runs else running[0].trace_id if running else trace_id
+    runs += [run for run in running if run.trace_id == trace_id]
+    if not runs:
+        raise Missing(f"there is no trace {start[:40]!r}: no run of it is under way here, and no record of one is kept")
+    runs.sort(key=lambda run: (run.started, run.span_id))
+    summary = summary_of(runs)
+    if running:
+        summary = msgspec.structs.replace(summary, outcome="running")
     dead = DeadLetters(bench.log)
     steps = {run.step for run in runs if run.outcome in ("dead", "expired")}
     letters = [
@@ -123,7 +142,7 @@ async def get_trace(call: Call) -> Any:
         if letter.story.trace_id == trace_id
     ]
     places = await asyncio.to_thread(_places, bench, [run.error.stack for run in runs if run.error is not None])
-    return {"summary": tree.summary, "runs": runs, "letters": letters, "places": places}
+    return {"summary": summary, "runs": runs, "letters": letters, "places": places}
 
 
 def _places(bench: Bench, stacks: list[str]) -> dict[str, Any]:
@@ -186,6 +205,7 @@ ROUTES = {
     "traces": {"GET": get_traces},
     "traces/{trace}": {"GET": get_trace},
     "runs": {"GET": get_runs},
+    "running": {"GET": get_running},
     "logs": {"GET": get_logs},
     "events/{id}": {"GET": get_event},
     "events/{id}/replay": {"POST": replay_event},

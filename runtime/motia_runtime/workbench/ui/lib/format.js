@@ -56,4 +56,4 @@ export const count = (number, one, many = `${one}s`) => `${number.toLocaleString
 export const pretty = (value) => JSON.stringify(value, null, 2) ?? "";
 
 /** Whether an outcome is one that somebody should look at. */
-export const tone = (outcome) => ({ ok: "good", recovered: "good", completed: "good", retry: "warn", split: "warn", failed: "bad", dead: "bad", expired: "bad", cancelled: "warn" })[outcome] ?? "calm";
+export const tone = (outcome) => ({ ok: "good", recovered: "good", completed: "good", retry: "warn", split: "warn", failed: "bad", dead: "bad", expired: "bad", cancelled: "warn", running: "live" })[outcome] ?? "calm";

@@ -19,6 +19,9 @@ export const standings = new Store(new Map());
 /** Who follows streams, by group. */
 export const audience = new Store({ clients: 0, groups: [] });
 
+/** Runs under way for a while in the process that serves this page, in short, and how many more there are. */
+export const running = new Store({ runs: [], more: 0 });
+
 /** @type {Set<(runs: any[]) => void>} */
 const listeners = new Set();
 
@@ -33,10 +36,12 @@ export function useRuns(seen, inputs) {
 function take(event) {
   if (event.type === "runs") for (const listener of [...listeners]) listener(event.runs);
   else if (event.type === "steps") standings.set(new Map(event.steps.map((step) => [step.step, step])));
+  else if (event.type === "running") running.set(event);
   else if (event.type === "clients") audience.set(event);
   else if (event.type === "board") board.set(event.board);
   else if (event.type === "hello") {
     board.set(event.board);
+    running.set({ runs: [], more: 0 });
     version.set(version.value + 1);
   } else if (event.type === "lost") version.set(version.value + 1);
 }

@@ -4,7 +4,7 @@ import { get, withQuery } from "../lib/api.js";
 import { useLoad } from "../lib/load.js";
 import { app } from "../lib/data.js";
 import { count, duration } from "../lib/format.js";
-import { useRuns } from "../lib/live.js";
+import { running, useRuns } from "../lib/live.js";
 import { go, here, route, to } from "../lib/router.js";
 import { html, useRef, useState, useStore } from "../lib/ui.js";
 import { Ago, Empty, Loaded, Outcome, StepLink } from "../parts/common.js";
@@ -14,7 +14,7 @@ import { Trace } from "../parts/trace.js";
 const PAGE = 50;
 const PACE = 600; // ms between readings of the list while runs come
 const TYPED = 250; // ms without a key until what was typed is looked for
-const OUTCOMES = [["", "any outcome"], ["ok", "ok"], ["failed,dead,expired", "failed or dead"], ["retry", "being retried"], ["cancelled", "cancelled"]];
+const OUTCOMES = [["", "any outcome"], ["ok", "ok"], ["failed,dead,expired", "failed or dead"], ["retry", "being retried"], ["cancelled", "cancelled"], ["running", "running"]];
 const LONGER = [["", "any duration"], ["0.1", "over 100 ms"], ["1", "over 1 s"], ["10", "over 10 s"], ["60", "over a minute"]];
 const SINCE = [["", "any time"], ["300", "last 5 minutes"], ["3600", "last hour"], ["86400", "last day"]];
 
@@ -63,7 +63,28 @@ export function usePaced(work, pace) {
   };
 }
 
+/** Whether a run under way is one of those that the filters ask for: what it has in payloads is not known here. */
+function asked(run, query) {
+  const flow = app.value.flows.find((each) => each.name === query.get("flow"));
+  const long = Number(query.get("longer") || 0);
+  if (query.get("text") || (query.get("outcome") && query.get("outcome") !== "running")) return false;
+  if (query.get("step") && query.get("step") !== run.step) return false;
+  return (!flow || app.value.byName.get(run.step)?.flows.includes(flow.name)) && Date.now() / 1000 - run.started >= long;
+}
+
+/** Runs under way: what they do is read in their trace. */
+function UnderWay({ runs, more }) {
+  if (!runs.length) return null;
+  const open = (run) => go(to(["traces", run.trace_id], { span: run.span_id, attempt: run.attempt }));
+  return html`<table class="rows under-way" data-test="under-way"><thead><tr><th>Running now <small class="muted">in this process</small></th><th>Outcome</th><th>Trace</th><th class="right">Attempt</th><th class="right">Log lines</th><th class="right">Began</th></tr></thead>
+    <tbody>${runs.map((run) => html`<tr key=${run.span_id + run.attempt} class="link" tabindex="0" data-running=${run.trace_id} onClick=${() => open(run)} onKeyDown=${(event) => event.key === "Enter" && open(run)}>
+      <td><${StepLink} name=${run.step} /></td><td><${Outcome} outcome="running" /></td><td class="mono">${run.trace_id.slice(0, 8)}</td><td class="num">${run.attempt}</td><td class="num">${run.lines}</td><td class="right muted"><${Ago} at=${run.started} /></td></tr>`)}</tbody></table>
+    ${more > 0 && html`<p class="more muted">and ${count(more, "more run")}</p>`}`;
+}
+
 function List({ query }) {
+  const now = useStore(running);
+  const underWay = now.runs.filter((run) => asked(run, query));
   const [size, grow] = useState(PAGE);
   const loaded = useLoad((signal) => get(withQuery("traces", { ...wanted(query), limit: size }), { signal }), [query.toString()]);
   const again = usePaced(() => loaded.again(), PACE);
@@ -77,9 +98,9 @@ function List({ query }) {
   return html`<div class="page"><header class="page-head"><h1>Traces</h1><div class="grow"></div>
       <${Filters} query=${query}><${Choice} label="Outcome" name="outcome" query=${query} options=${OUTCOMES} /><${Choice} label="Duration" name="longer" query=${query} options=${LONGER} /><//>
       <${SearchField} label="Search payloads, errors, logs" query=${query} /></header>
-    <div class="scroll"><${Loaded} of=${loaded}>${({ traces, next }) =>
+    <div class="scroll"><${UnderWay} runs=${underWay} more=${now.more} /><${Loaded} of=${loaded}>${({ traces, next }) =>
       traces.length === 0
-        ? filtered
+        ? underWay.length ? null : filtered
           ? html`<${Empty} icon="traces" title="Nothing fits">No trace that is kept fits these filters.<//>`
           : html`<${Empty} icon="traces" title="Nothing has run yet">Send a request, or run a step from its flow; its trace appears here.<//>`
         : html`<table class="rows" data-test="traces"><thead><tr><th>Began with</th><th>Outcome</th><th>Trace</th><th class="right">Runs</th><th class="right">Took</th><th class="right">When</th></tr></thead>

@@ -8,7 +8,7 @@ import { step as stepOf } from "../lib/data.js";
 const TICKS = 5;
 const STEPS = [1, 2, 2.5, 5, 10];
 
-export const keyOf = (run) => `${run.span_id}-${run.attempt ?? 1}-${run.started}`;
+export const keyOf = (run) => `${run.span_id}-${run.attempt ?? 1}-${run.outcome === "running" ? "now" : run.started}`;
 
 /** Runs with their depth below the runs that set them off, in the order in which they began. */
 function ordered(runs) {

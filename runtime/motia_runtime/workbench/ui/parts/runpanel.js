@@ -83,6 +83,7 @@ function Replay({ run }) {
 
 /** `trace`: of `api/traces/ID`. */
 export function RunPanel({ run, trace, onClose }) {
+  const atWork = run.outcome === "running";
   const list = happened(run);
   const [tab, pick] = useState("events");
   const trigger = run.trigger;
@@ -90,11 +91,12 @@ export function RunPanel({ run, trace, onClose }) {
   const children = trace.runs.filter((each) => each.parent_id === run.span_id);
   return html`<aside class="side-panel wide" aria-label=${`Run of ${run.step}`} data-test="run-panel">
     <header><${Kind} kind=${stepOf(run.step)?.kind ?? "event"} /><div><h2>${run.step} <${Outcome} outcome=${run.outcome} /></h2><p class="mono muted">${by}</p></div><button class="quiet" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
-    <div class="side-facts"><span><small>attempt</small> ${run.attempt ?? 1}</span><span><small>waited</small> ${duration(run.queued ?? 0)}</span><span><small>took</small> ${duration(run.duration)}</span>${run.status && html`<span><small>status</small> ${run.status}</span>`}${run.conflicts ? html`<span><small>began again</small> ${run.conflicts}×</span>` : ""}<span><small>began</small> ${clock(run.started)}</span></div>
-    <${Tabs} tabs=${[["events", "Events", list.length], ["input", "Input"], ["replay", "Replay"]]} current=${tab} onPick=${pick} />
+    <div class="side-facts"><span><small>attempt</small> ${run.attempt ?? 1}</span><span><small>waited</small> ${duration(run.queued ?? 0)}</span><span><small>${atWork ? "for" : "took"}</small> ${duration(run.duration)}</span>${run.status && html`<span><small>status</small> ${run.status}</span>`}${run.conflicts ? html`<span><small>began again</small> ${run.conflicts}×</span>` : ""}<span><small>began</small> ${clock(run.started)}</span></div>
+    <${Tabs} tabs=${[["events", "Events", list.length], ["input", "Input"], ...(atWork ? [] : [["replay", "Replay"]])]} current=${tab} onPick=${pick} />
     <div class="side-body">
       ${tab === "events" && html`${run.error && html`<${Failure} run=${run} places=${trace.places} />`}
-        ${list.length ? html`<ol class="happenings">${list.map((one, index) => html`<${Happening} key=${index} one=${one} />`)}</ol>` : !run.error && html`<${Empty} icon="traces" title="It changed nothing">No emits, no state, no log lines.<//>`}
+        ${atWork && html`<p class="muted small">It is at work still. What it writes and emits comes true, and is listed, when it has ended well.</p>`}
+        ${list.length ? html`<ol class="happenings">${list.map((one, index) => html`<${Happening} key=${index} one=${one} />`)}</ol>` : !run.error && html`<${Empty} icon="traces" title=${atWork ? "Nothing yet" : "It changed nothing"}>No emits, no state, no log lines.<//>`}
         ${(run.more_effects || run.more_logs) && html`<p class="muted small">${run.more_effects ?? 0} effects and ${run.more_logs ?? 0} log lines are not listed.</p>`}
         ${children.length > 0 && html`<section><h3>Set off</h3><div class="chips">${children.map((each) => html`<${StepLink} key=${each.span_id + (each.attempt ?? 1)} name=${each.step} />`)}</div></section>`}`}
       ${tab === "input" && html`${run.headers && html`<section><h3>Headers</h3><pre class="code">${Object.entries(run.headers).map(([name, value]) => html`<span class="j-name">${name}</span>: ${value}${"\n"}`)}</pre></section>`}<section><h3>${trigger.type === "api" ? "Body" : "Event"}</h3>${run.input === undefined ? html`<p class="muted">none</p>` : html`<${Payload} value=${run.input} />`}</section>`}

@@ -3,9 +3,9 @@
 import { get, path } from "../lib/api.js";
 import { useLoad } from "../lib/load.js";
 import { count, duration, stamp } from "../lib/format.js";
-import { useRuns } from "../lib/live.js";
+import { running, useRuns } from "../lib/live.js";
 import { go, here, Link, to } from "../lib/router.js";
-import { html, useEffect, useState } from "../lib/ui.js";
+import { html, useEffect, useRef, useState, useStore } from "../lib/ui.js";
 import { usePaced } from "../pages/traces.js";
 import { Copy, Empty, Loaded, Outcome } from "./common.js";
 import { Gantt, keyOf } from "./gantt.js";
@@ -13,6 +13,29 @@ import { Icon } from "./icons.js";
 import { RunPanel } from "./runpanel.js";
 
 const PACE = 400; // ms between readings while its runs come
+
+const TICK = 1000; // ms between readings while a run is under way
+const GRACE = 5_000; // ms that a run which has just ended is shown as it was, until its record has come
+
+/** Read a trace, over and over: a run stands as it last was between its end and its record. */
+function reader(id) {
+  const seen = new Map(); // of runs under way: when they were last seen at work
+  let shown;
+  const missing = (runs) => (shown?.runs ?? []).filter((run) => run.outcome === "running" && Date.now() - seen.get(keyOf(run)) < GRACE && !runs.some((each) => each.span_id === run.span_id && (each.attempt ?? 1) === (run.attempt ?? 1)));
+  return async (signal) => {
+    let found;
+    try {
+      found = await get(path("traces", id), { signal });
+    } catch (error) {
+      if (error.status !== 404 || !missing([]).length) throw error;
+      return shown;
+    }
+    for (const run of found.runs) if (run.outcome === "running") seen.set(keyOf(run), Date.now());
+    const waiting = missing(found.runs);
+    shown = waiting.length ? { ...found, runs: [...found.runs, ...waiting] } : found;
+    return shown;
+  };
+}
 
 /** Step by step, how two traces went. */
 function Compare({ ours, theirs }) {
@@ -56,7 +79,10 @@ function Pick({ trace }) {
 
 /** `id`: of the trace, or how it begins. `query`: `span` and `attempt` of the run that is picked, `with`: a trace to compare with. */
 export function Trace({ id, query }) {
-  const loaded = useLoad((signal) => get(path("traces", id), { signal }), [id]);
+  const read = useRef(undefined);
+  read.current ??= reader(id); // another trace is another component
+  const loaded = useLoad(read.current, [id]);
+  const now = useStore(running);
   const again = usePaced(() => loaded.again(), PACE);
   useRuns((runs) => runs.some((run) => run.trace_id.startsWith(id)) && again(), [id]);
   useEffect(() => {
@@ -64,6 +90,13 @@ export function Trace({ id, query }) {
     window.addEventListener("keydown", keys);
     return () => window.removeEventListener("keydown", keys);
   }, [query]);
+  useEffect(() => void (now.runs.some((run) => run.trace_id.startsWith(id)) && again()), [now]);
+  const atWork = loaded.data?.runs.some((run) => run.outcome === "running");
+  useEffect(() => {
+    if (!atWork) return undefined;
+    const timer = setInterval(loaded.again, TICK);
+    return () => clearInterval(timer);
+  }, [atWork]);
   const waiting = loaded.error?.status === 404 && loaded.data === undefined;
   useEffect(() => {
     // it may have begun this moment: its first record comes when its first run has ended
