@@ -20,7 +20,7 @@ from support.waiting import wait_for
 
 ORDERS = 40  # for each death
 WORST = (
-    "during-plan", "after-plan", "during-state", "after-state", "during-emit", "after-emit", "before-ack", "during-retry",
+    "after-handler", "during-plan", "after-plan", "during-state", "after-state", "during-emit", "after-emit", "before-ack", "during-retry",
 )  # fmt: skip
 SETTINGS = Settings(seed=7, events=ORDERS, faults=0, seconds=0.2, hurried=True)
 

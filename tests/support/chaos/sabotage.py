@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from motia_runtime.execute import Executor
+from motia_runtime.bind import Bound
+from motia_runtime.execute import Executor, Watchdog
 from motia_runtime.nats.log import NatsLog
 from motia_runtime.nats.pulls import NatsDelivery
 from motia_runtime.ports import Entry, Record
@@ -155,21 +156,33 @@ def _wrap_batches(saboteur: Saboteur) -> None:
 
 
 def _wrap_ends(saboteur: Saboteur) -> None:
-    ack, run = NatsDelivery.ack, Executor.run
+    ack, run, watch, forget = NatsDelivery.ack, Executor.run, Watchdog.watch, Watchdog.forget
 
     def wrapped_ack(self: NatsDelivery) -> None:
         saboteur.reach("before-ack")
         ack(self)
         saboteur.on_the_wire("after-ack")
 
-    async def wrapped_run(self: Executor, *args: Any, **options: Any) -> Any:
+    async def wrapped_run(self: Executor, bound: Bound, *args: Any, **options: Any) -> Any:
+        if bound.is_async:  # the watchdog sees it, as it does one that is called without `Executor.run`
+            return await run(self, bound, *args, **options)
         saboteur.reach("before-handler")
-        result = await run(self, *args, **options)
+        result = await run(self, bound, *args, **options)
         saboteur.reach("after-handler")
         return result
 
+    def wrapped_watch(self: Watchdog, *args: Any, **options: Any) -> asyncio.Task[Any]:
+        saboteur.reach("before-handler")
+        return watch(self, *args, **options)
+
+    def wrapped_forget(self: Watchdog, task: asyncio.Task[Any]) -> None:
+        forget(self, task)
+        saboteur.reach("after-handler")
+
     NatsDelivery.ack = wrapped_ack  # type: ignore[method-assign]
     Executor.run = wrapped_run  # type: ignore[method-assign]
+    Watchdog.watch = wrapped_watch  # type: ignore[method-assign]
+    Watchdog.forget = wrapped_forget  # type: ignore[method-assign]
 
 
 def _forget_plans() -> None:
