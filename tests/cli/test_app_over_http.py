@@ -46,6 +46,7 @@ steps:
   Note: { type: event, subscribes: [later] }
   Review: { type: noop, subscribes: [review], emits: [decided], manual: { input: { type: object, required: [ok] } } }
   Decided: { type: event, subscribes: [decided] }
+  Nightly: { type: cron, cron: "0 3 1 1 *" }
 """
 CREATE = """
 async def handler(request, ctx):
@@ -53,16 +54,26 @@ async def handler(request, ctx):
     return {"status": 202, "body": {"trace": ctx.trace_id}}
 """
 PAY = """
+import asyncio
+from pathlib import Path
+
 async def handler(data, ctx):
     ctx.logger.info("paying", id=data["id"])
     if data["id"] == "bad":
         raise ValueError("no such card")
+    while data["id"] == "held" and not Path("go").exists():
+        await asyncio.sleep(0.01)
     await ctx.state.set("orders", data["id"], {"id": data["id"], "paid": True})
     if data["id"] == "slow":
         await ctx.emit("later", data, delay=3600)
 """
 NOTHING = """
 async def handler(data, ctx):
+    pass
+"""
+
+TICK = """
+async def handler(ctx):
     pass
 """
 
@@ -98,7 +109,7 @@ class Far:
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    handlers = {"create": CREATE, "pay": PAY, "note": NOTHING, "decided": NOTHING}
+    handlers = {"create": CREATE, "pay": PAY, "note": NOTHING, "decided": NOTHING, "nightly": TICK}
     folder = write_project(tmp_path_factory.mktemp("far"), SPEC, **handlers)
     with running_app(folder, "start", "--workbench", env={"MOTIA_ADMIN_TOKEN": TOKEN}) as app:
         yield Far(app, tmp_path_factory.mktemp("nowhere"))
@@ -130,6 +141,7 @@ READING = [
     "tasks ls", "tasks ls --json", "tasks ls --step Review", "tasks show Review {task}", "tasks show Review {task} --json", "tasks show Review none", "tasks show Pya x",
     "steps ls", "steps ls --json", "resume Note", "pause Nto",
     "replay {good} --dry-run", "replay --topic order --dry-run --json", "replay --topic order --until 1h --dry-run", "replay --event 999999", "replay --topic ordr", "replay --topic later --step Pay",
+    "run Pay 7", "run Create {}", "run Pay", "run Pya", "run Review {}", "run Nightly 1", "run Pay {} --source later",
     "emit ordr {}", "emit order 7",
 ]  # fmt: skip
 
@@ -197,6 +209,27 @@ def test_events_are_emitted_paused_redriven_purged_and_replayed(far: Far) -> Non
     once_more = far.told("replay", "--topic", "later", "--step", "Note", "--yes", "--id", told["id"])
     assert [each["event"] for each in once_more["replayed"]] == [each["event"] for each in told["replayed"]]
     assert {each["trace_id"] for each in once_more["replayed"]} == {None}
+
+
+def test_runs_are_shown_once_they_have_ended(far: Far) -> None:
+    trace = far.order("held")
+    wait_for(lambda: far.runs(trace) == [("Create", "ok")], "no record of the request")
+    wait_for(lambda: {s["step"]: s for s in far.told("steps", "ls")}["Pay"]["in_flight"] == 1, "it does not run")
+    near, distant = (ask("trace", "show", trace) for ask in (far.near, far.far))
+    assert distant.stdout == near.stdout
+    (far.app.folder / "go").touch()
+    wait_for(lambda: far.runs(trace) == [("Create", "ok"), ("Pay", "ok")], "it has not ended")
+
+
+@pytest.mark.parametrize("how", ["near", "far"])
+def test_a_step_is_run_by_itself(far: Far, how: str) -> None:
+    ask = getattr(far, how)
+    given = ask("run", "Pay", json.dumps({"id": how}))
+    assert given.exit_code == 0, given.stderr
+    wait_for(lambda: far.runs(given.stdout.strip()) == [("Pay", "ok")], "it did not run")
+    assert far.told("state", "get", "orders", how) == {"id": how, "paid": True}
+    tick = json.loads(ask("run", "Nightly", "--json").stdout)["trace_id"]
+    wait_for(lambda: far.runs(tick) == [("Nightly", "ok")], "it did not run")
 
 
 def test_a_request_says_that_it_is_not_stored(far: Far, happened: dict[str, str]) -> None:
@@ -351,9 +384,7 @@ def test_the_flag_goes_before_the_environment_and_only_where_it_is_meant(far: Fa
     for name in ("check", "dev", "plan", "graph"):
         refused = far.near(name, "--url", far.app.url)
         assert refused.exit_code == 2
-        assert (
-            f"--url is not for `motia {name}`, but for commands that ask a running app: emit, state," in refused.stderr
-        )
+        assert f"--url is not for `motia {name}`, but for commands that ask a running app: emit, run," in refused.stderr
     for name in COMMANDS["Look and touch"]:
         assert "--url" in far.near(name, "--help").stdout
 

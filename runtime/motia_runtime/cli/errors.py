@@ -60,6 +60,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 # Exceptions whose message is written for people, by module and name: a module that was never imported has raised nothing.
 KNOWN = {
     "motia_runtime.bind": ("HandlerError",),
+    "motia_runtime.byhand": ("NotRunnable",),
     "motia_runtime.cli.errors": ("Failure",),
     "motia_runtime.conformance.kit": ("Broken",),
     "motia_runtime.dotenv": ("DotenvError",),

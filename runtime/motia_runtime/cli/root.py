@@ -37,6 +37,7 @@ COMMANDS: dict[
     },
     "Look and touch": {
         "emit": "Emit an event.",
+        "run": "Run a step now.",
         "state": "Read and write state.",
         "dlq": "List, redrive and purge dead letters.",
         "delayed": "List and cancel emits that wait for their time.",

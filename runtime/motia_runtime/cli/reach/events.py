@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from motia_runtime import replay
+from motia_runtime.byhand import run_now
 from motia_runtime.cancels import Dropped, Target, cancel
 from motia_runtime.cli.errors import Failure
 from motia_runtime.cli.reach.broker import Broker
@@ -31,6 +32,10 @@ class Chosen(msgspec.Struct, frozen=True):
 class Events(Protocol):
     async def emit(self, topic: str, plain: Any) -> str:
         """The id of the trace that begins with it. Raises `ValidationFailed`."""
+        ...
+
+    async def run(self, step: str, data: bytes | None, source: str) -> str:
+        """The same, for one step alone; None for a cron step. Raises `byhand.NotRunnable`, or `Failure`."""
         ...
 
     async def cancel(self, target: Target) -> Dropped: ...
@@ -60,6 +65,10 @@ class BrokerEvents:
 
     async def emit(self, topic: str, plain: Any) -> str:
         return await publish(self._way.log, self._way.project, self._way.types, topic, plain)
+
+    async def run(self, step: str, data: bytes | None, source: str) -> str:
+        way = self._way
+        return await run_now(way.log, SystemClock(), way.project, way.types, way.project.steps[step], data, source)
 
     async def cancel(self, target: Target) -> Dropped:
         return await cancel(self._way.log, target, SystemClock().time(), self._way.project.nats.max_age)
@@ -125,6 +134,10 @@ class HttpEvents:
 
     async def emit(self, topic: str, plain: Any) -> str:
         return (await self._way.send(_Emitted, "POST", "emit", body={"topic": topic, "data": plain})).trace_id
+
+    async def run(self, step: str, data: bytes | None, source: str) -> str:
+        body = {"source": source} if data is None else {"source": source, "data": msgspec.Raw(data)}
+        return (await self._way.send(_Emitted, "POST", "steps", step, "run", body=body)).trace_id
 
     async def cancel(self, target: Target) -> Dropped:
         body = {"trace": target.trace_id, "step": target.step, "event": target.event_id}

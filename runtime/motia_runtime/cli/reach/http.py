@@ -155,7 +155,7 @@ class Http:
             told = msgspec.json.decode(data, type=_Problem)
         except (msgspec.DecodeError, UnicodeDecodeError):
             told = _Problem()
-        detail = told.detail or told.title
+        detail = (told.detail or told.title).removesuffix(".")
         if status == 401:
             why = "another token than that" if self._token else "a token"
             return Failure(
