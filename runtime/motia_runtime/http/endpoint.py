@@ -63,7 +63,7 @@ class WireRequest(Request[Any, Any, Any]):
         self.body = body
         self.path_params = path_params
         self.query_params = query_params
-        self._raw_headers: list[tuple[bytes, bytes]] = raw_headers
+        self._raw_headers = raw_headers
         self._headers: dict[str, str] | None = None
         self.raw_body = raw_body
         self.method = method
@@ -81,7 +81,7 @@ class WireRequest(Request[Any, Any, Any]):
         self._headers = value
 
     def _sent_headers(self) -> dict[str, str]:
-        return header_dict(self._raw_headers)
+        return header_dict(self._raw_headers or [])
 
 
 class Codecs(Protocol):
