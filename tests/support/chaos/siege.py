@@ -107,7 +107,8 @@ HANDLERS = {
 AT_ONCE = 5  # equal requests
 OPS = 200  # of a cell; longer histories take long to check
 DELAYS = (0.5, 4.0)  # seconds
-AGAIN = 0.1
+TURNS = 4  # of each client at least
+AGAIN = 0.1  # seconds
 PATIENCE = 90.0  # seconds for which a request with a key is repeated
 
 
@@ -233,7 +234,7 @@ class Load:
         """Look at a cell, then write to it what nobody else writes, if it is still so; by turns with a plain look."""
         key, turn = f"cell{number % self._size.cells}", 0
         was: str | None = None
-        while time.monotonic() < self._ends and len(self.histories[key]) < OPS:
+        while (turn < TURNS or time.monotonic() < self._ends) and len(self.histories[key]) < OPS:
             turn += 1
             body: dict[str, Any] = {"key": key}
             if turn % 3:
