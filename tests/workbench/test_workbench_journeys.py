@@ -74,6 +74,8 @@ def test_a_trace_shows_every_attempt_and_effect(page: Page, api: Api) -> None:
     page.press("[data-test=compare-with]")
     page.see("Compared with", ".other")
     page.see("ScreenOrder", "[data-test=compare]")
+    page.press(".back")
+    page.wait("location.search === '?flow=orders'", "the list with the filters that it had")
 
 
 def test_an_event_is_replayed_with_other_data(page: Page, api: Api) -> None:

@@ -28,7 +28,7 @@ function Keys({ group, query, current, turn }) {
   return html`<div class="keys"><${Loaded} of=${loaded}>${({ keys, more }) =>
     keys.length === 0
       ? html`<${Empty} icon="state" title=${text ? "Nothing fits" : `${group} is empty`}>${text ? "No key or value has this text." : "Steps that write to it fill it; or add a key by hand."}<//>`
-      : html`<table class="rows" data-test="keys"><tbody>${keys.map((each) => html`<tr key=${each.key} class="link" tabindex="0" data-key=${each.key} aria-selected=${each.key === current} onClick=${() => go(to(["state", group, each.key], { text }))} onKeyDown=${(event) => event.key === "Enter" && go(to(["state", group, each.key], { text }))}><td><b class="mono">${each.key}</b><br /><small class="muted mono clip">${each.preview}</small></td><td class="num muted">${size(each.size)}</td></tr>`)}</tbody></table>${more > 0 && html`<p class="more muted">${count(more, "more key")} not shown; search for what you look for.</p>`}`}<//></div>`;
+      : html`<table class="rows keys" data-test="keys"><tbody>${keys.map((each) => html`<tr key=${each.key} class="link" tabindex="0" data-key=${each.key} aria-selected=${each.key === current} onClick=${() => go(to(["state", group, each.key], { text }))} onKeyDown=${(event) => event.key === "Enter" && go(to(["state", group, each.key], { text }))}><td><b class="mono">${each.key}</b><br /><small class="muted mono clip">${each.preview}</small></td><td class="num muted">${size(each.size)}</td></tr>`)}</tbody></table>${more > 0 && html`<p class="more muted">${count(more, "more key")} not shown; search for what you look for.</p>`}`}<//></div>`;
 }
 
 function History({ revisions }) {

@@ -76,13 +76,17 @@ function asked(run, query) {
 function UnderWay({ runs, more }) {
   if (!runs.length) return null;
   const open = (run) => go(to(["traces", run.trace_id], { span: run.span_id, attempt: run.attempt }));
-  return html`<table class="rows under-way" data-test="under-way"><thead><tr><th>Running now <small class="muted">in this process</small></th><th>Outcome</th><th>Trace</th><th class="right">Attempt</th><th class="right">Log lines</th><th class="right">Began</th></tr></thead>
+  return html`<table class="rows traces under-way" data-test="under-way"><thead><tr><th>Running now <small class="muted">in this process</small></th><th>Outcome</th><th>Trace</th><th class="right">Attempt</th><th class="right">Log lines</th><th class="right">Began</th></tr></thead>
     <tbody>${runs.map((run) => html`<tr key=${run.span_id + run.attempt} class="link" tabindex="0" data-running=${run.trace_id} onClick=${() => open(run)} onKeyDown=${(event) => event.key === "Enter" && open(run)}>
       <td><${StepLink} name=${run.step} /></td><td><${Outcome} outcome="running" /></td><td class="mono">${run.trace_id.slice(0, 8)}</td><td class="num">${run.attempt}</td><td class="num">${run.lines}</td><td class="right muted"><${Ago} at=${run.started} /></td></tr>`)}</tbody></table>
     ${more > 0 && html`<p class="more muted">and ${count(more, "more run")}</p>`}`;
 }
 
+/** Where the list was last, with its filters: the way back from a trace. */
+export const listed = { at: to(["traces"]) };
+
 function List({ query }) {
+  listed.at = here({});
   const now = useStore(running);
   const underWay = now.runs.filter((run) => asked(run, query));
   const [size, grow] = useState(PAGE);
@@ -103,7 +107,7 @@ function List({ query }) {
         ? underWay.length ? null : filtered
           ? html`<${Empty} icon="traces" title="Nothing fits">No trace that is kept fits these filters.<//>`
           : html`<${Empty} icon="traces" title="Nothing has run yet">Send a request, or run a step from its flow; its trace appears here.<//>`
-        : html`<table class="rows" data-test="traces"><thead><tr><th>Began with</th><th>Outcome</th><th>Trace</th><th class="right">Runs</th><th class="right">Took</th><th class="right">When</th></tr></thead>
+        : html`<table class="rows traces" data-test="traces"><thead><tr><th>Began with</th><th>Outcome</th><th>Trace</th><th class="right">Runs</th><th class="right">Took</th><th class="right">When</th></tr></thead>
           <tbody>${traces.map((trace) => html`<tr key=${trace.trace_id} class="link" tabindex="0" data-trace=${trace.trace_id} onClick=${() => open(trace)} onKeyDown=${(event) => event.key === "Enter" && open(trace)}>
             <td><${StepLink} name=${trace.root} /> <small class="muted">${trace.steps.filter((name) => name !== trace.root).join(", ")}</small></td><td><${Outcome} outcome=${trace.outcome} /></td><td class="mono">${trace.trace_id.slice(0, 8)}</td>
             <td class="num">${trace.runs}</td><td class="num mono">${duration(trace.duration)}</td><td class="right muted"><${Ago} at=${trace.started} /></td></tr>`)}</tbody></table>

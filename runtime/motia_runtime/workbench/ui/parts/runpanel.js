@@ -31,9 +31,19 @@ function State({ each }) {
       <div><small class="muted">before</small><${Payload} value=${each.before ?? null} /></div><div><small class="muted">after</small><${Payload} value=${each.op === "delete" ? null : (each.data ?? null)} /></div></div>`}`;
 }
 
+const SHORT = 60; // characters of a value that stands in its line
+
+/** Fields of a log line: in the line when they are few and short, else as a tree below it. */
+function Fields({ fields }) {
+  const list = Object.entries(fields ?? {});
+  if (!list.length) return null;
+  if (list.length > 6 || list.some(([, value]) => (value !== null && typeof value === "object") || String(value).length > SHORT)) return html`<${Json} value=${fields} />`;
+  return html`<div class="mono small fields">${list.map(([name, value]) => html`<span key=${name}><span class="muted">${name}=</span>${String(value)} </span>`)}</div>`;
+}
+
 function Happening({ one }) {
   const { kind, each } = one;
-  const said = { emit: () => html`<div class="what"><span class="mono">emit ${each.topic}</span>${each.at ? html` <small class="muted">at ${clock(each.at)}</small>` : ""}</div><${Payload} value=${each.data} />`, state: () => html`<${State} each=${each} />`, stream: () => html`<div class="what"><${Link} class="mono" href=${to(["streams", each.stream, each.group])}>${each.op} ${each.stream}/${each.group}/${each.id}<//></div><${Payload} value=${each.data} />`, log: () => html`<div class=${`what level-${each.level}`}>${each.message}</div>${each.fields && Object.keys(each.fields).length > 0 && html`<${Json} value=${each.fields} />`}` };
+  const said = { emit: () => html`<div class="what"><span class="mono">emit ${each.topic}</span>${each.at ? html` <small class="muted">at ${clock(each.at)}</small>` : ""}</div><${Payload} value=${each.data} />`, state: () => html`<${State} each=${each} />`, stream: () => html`<div class="what"><${Link} class="mono" href=${to(["streams", each.stream, each.group])}>${each.op} ${each.stream}/${each.group}/${each.id}<//></div><${Payload} value=${each.data} />`, log: () => html`<div class=${`what level-${each.level}`}>${each.message}</div><${Fields} fields=${each.fields} />` };
   const icon = { emit: "event", state: "state", stream: "streams", log: "logs" }[kind];
   return html`<li class=${`happening ${kind}`}><span class="at mono">+${duration(Math.max(0, one.at))}</span><span class=${`kind ${{ emit: "event", state: "state", stream: "stream", log: "topic" }[kind]}`}><${Icon} name=${icon} size=${12} /></span><div>${said[kind]()}</div></li>`;
 }

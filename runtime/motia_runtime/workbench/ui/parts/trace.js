@@ -6,7 +6,7 @@ import { count, duration, stamp } from "../lib/format.js";
 import { running, useRuns } from "../lib/live.js";
 import { go, here, Link, to } from "../lib/router.js";
 import { html, useEffect, useRef, useState, useStore } from "../lib/ui.js";
-import { usePaced } from "../pages/traces.js";
+import { listed, usePaced } from "../pages/traces.js";
 import { Copy, Empty, Loaded, Outcome } from "./common.js";
 import { Gantt, keyOf } from "./gantt.js";
 import { Icon } from "./icons.js";
@@ -86,7 +86,7 @@ export function Trace({ id, query }) {
   const again = usePaced(() => loaded.again(), PACE);
   useRuns((runs) => runs.some((run) => run.trace_id.startsWith(id)) && again(), [id]);
   useEffect(() => {
-    const keys = (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && go(query.get("span") ? here({ span: "", attempt: "" }) : to(["traces"]));
+    const keys = (event) => event.key === "Escape" && !document.querySelector("dialog[open]") && go(query.get("span") ? here({ span: "", attempt: "" }) : listed.at);
     window.addEventListener("keydown", keys);
     return () => window.removeEventListener("keydown", keys);
   }, [query]);
@@ -109,7 +109,7 @@ export function Trace({ id, query }) {
     const span = query.get("span");
     const picked = runs.find((run) => run.span_id === span && String(run.attempt ?? 1) === (query.get("attempt") ?? String(run.attempt ?? 1))) ?? runs.find((run) => run.span_id === span);
     const replayOf = runs.find((run) => run.replay_of)?.replay_of;
-    return html`<header class="page-head"><${Link} class="back" href=${to(["traces"])} aria-label="All traces"><${Icon} name="back" /><//>
+    return html`<header class="page-head"><${Link} class="back" href=${listed.at} aria-label="Back to the list"><${Icon} name="back" /><//>
         <div class="grow"><h1>${summary.root} <${Outcome} outcome=${summary.outcome} /></h1><p class="muted"><span class="mono">${summary.trace_id}</span> · ${stamp(summary.started)} · ${duration(summary.duration)}${replayOf ? html` · replay of <${Link} class="mono" href=${to(["traces", replayOf])}>${replayOf.slice(0, 8)}<//>` : ""}</p></div>
         <${Copy} text=${summary.trace_id} label="Copy id" /><${Pick} trace=${trace} /></header>
       ${trace.letters.length > 0 && html`<div class="notice bad">${trace.letters.map((letter) => html`<span key=${letter.id}><${Icon} name="warning" size=${14} /> ${letter.step} gave up after ${count(letter.attempts, "attempt")}: <${Link} href=${to(["queues"], { letter: letter.id })} data-test="to-letter">dead letter ${letter.id}<//></span>`)}</div>`}
