@@ -82,7 +82,7 @@ def test_death_at_the_worst_instants_loses_doubles_and_tears_nothing(tmp_path: P
 @pytest.mark.parametrize("point", [*OFTEN, *SELDOM])
 def test_twenty_deaths_at_one_point(tmp_path: Path, point: str) -> None:
     with one_app(tmp_path) as made:
-        sent = die_at(made, [point] * 20, seed=2)
+        sent = die_at(made, [point] * 20, seed=3)  # by which there is a poison order, to be buried, for each death
         verdict = judged(made, tmp_path, sent)
     assert verdict.clean, "\n".join(verdict.told)
 
