@@ -92,9 +92,10 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if ended is not None:
             fields["ended_at"] = ended.at
             fields["by"] = ended.by
-            fields["emitted"] = None if ended.topic is None else {"topic": ended.topic}
-            if ended.topic is not None and ended.outcome == "expired":
-                fields["emitted"]["data"] = _json(ended.data)
+            emitted: dict[str, Any] | None = None if ended.topic is None else {"topic": ended.topic}
+            if emitted is not None and ended.outcome == "expired":
+                emitted["data"] = _json(ended.data)
+            fields["emitted"] = emitted
             fields["answer"] = _json(ended.data) if ended.outcome == "completed" else None
         return fields
 

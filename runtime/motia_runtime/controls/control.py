@@ -93,7 +93,7 @@ class Arrival(msgspec.Struct, eq=False):
     _read: Callable[[str, bytes], Any] | None
     since: float = 0.0  # by `Clock.steady`
     _value: Any = None
-    apart: Bound | None = None  # the handler in a process of its own, for an event that may have killed one (`suspects`)
+    apart: Bound | None = None  # the handler in a process of its own, for an event that may have killed one
 
     def __post_init__(self) -> None:
         self.since = self.hands.runs.services.clock.steady()
