@@ -12,7 +12,7 @@ from pathlib import Path
 import nats
 import pytest
 import pytest_asyncio
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from motia_runtime.nats.connect import connect
 from motia_runtime.nats.embedded import EmbeddedServer
@@ -23,7 +23,9 @@ from motia_spec.model import Nats, Project
 PREFIXES = itertools.count(1)
 
 # A run draws what the last one drew, so that who changed nothing sees nothing new. `MOTIA_EXAMPLES=2000` hunts: more, and others.
-settings.register_profile("suite", derandomize="MOTIA_EXAMPLES" not in os.environ)
+settings.register_profile(
+    "suite", derandomize="MOTIA_EXAMPLES" not in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
 
 

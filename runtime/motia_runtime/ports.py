@@ -63,6 +63,7 @@ class Backlog(msgspec.Struct, frozen=True):
     delivered: int = 0  # seq of the newest record that was delivered; before the first one, where it started
     ended: int = 0  # every delivery up to this seq has ended; `delivered` when nothing is in flight
     paused_until: float = 0.0  # seconds since the epoch; 0: not paused
+    redelivered: int = 0  # of those in flight, delivered more than once
 
 
 class Scheduled(msgspec.Struct, frozen=True):

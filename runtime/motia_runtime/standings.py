@@ -6,9 +6,11 @@ ends or the step leaves the spec. What waits keeps waiting (events as long as `n
 
 from __future__ import annotations
 
+import asyncio
+
 import msgspec
 
-from motia_runtime.naming import durable
+from motia_runtime.naming import durable, event_subject, retry_subject
 from motia_runtime.ports import Backlog, Clock, Log
 from motia_spec.model import AnyStep, ApiStep, CronStep, EventStep, Project
 
@@ -24,23 +26,50 @@ class Standing(msgspec.Struct, frozen=True):
     in_flight: int | None = None  # delivered and not ended: running, about to, or given back for a moment
     delivered: int | None = None  # id of the newest event that was delivered
     paused_until: float | None = None  # seconds since the epoch; FOREVER: until it is resumed; None: not paused
+    redelivered: int | None = None  # of those in flight, delivered more than once
+    oldest: float | None = (
+        None  # when the oldest event that has not ended was stored, seconds since the epoch; None: all have ended, or nobody asked
+    )
 
 
 class NotPausable(LookupError):
     """There is nothing to pause. What was found, and what to do, is in the message."""
 
 
-async def standings(log: Log, project: Project) -> list[Standing]:
-    """Of all steps, as the spec orders them. Raises `LogUnavailable`."""
+async def standings(log: Log, project: Project, *, oldest: bool = False) -> list[Standing]:
+    """Of all steps, as the spec orders them. `oldest`: look at the events of event steps too. Raises `LogUnavailable`."""
     backlogs = await log.backlogs()
-    return [_standing(step, backlogs.get(durable(step.name))) for step in project.steps.values()]
+    found = [_standing(step, backlogs.get(durable(step.name))) for step in project.steps.values()]
+    if not oldest:
+        return found
+    busy = {
+        number: _oldest(log, step, backlogs[durable(step.name)])
+        for number, step in enumerate(project.steps.values())
+        if isinstance(step, EventStep) and (found[number].waiting or found[number].in_flight)
+    }
+    for number, time in zip(busy, await asyncio.gather(*busy.values()), strict=True):
+        found[number] = msgspec.structs.replace(found[number], oldest=time)
+    return found
+
+
+async def _oldest(log: Log, step: EventStep, backlog: Backlog) -> float | None:
+    subjects = [*map(event_subject, step.topics), retry_subject(step.name)]
+    first = await asyncio.gather(*(log.since(subject, after=backlog.ended, limit=1) for subject in subjects))
+    records = [record for found in first for record in found]
+    return min(records, key=lambda record: record.seq).time if records else None
 
 
 def _standing(step: AnyStep, found: Backlog | None) -> Standing:
     if found is None or not isinstance(step, EventStep | CronStep):
         return Standing(step.name, kind_of(step))
     return Standing(
-        step.name, kind_of(step), found.waiting, found.in_flight, found.delivered, found.paused_until or None
+        step.name,
+        kind_of(step),
+        found.waiting,
+        found.in_flight,
+        found.delivered,
+        found.paused_until or None,
+        found.redelivered,
     )
 
 

@@ -92,6 +92,7 @@ def test_a_paused_step_takes_nothing_until_it_is_resumed_over_restarts(folder: P
     with running_app(folder):
         ok(folder, "emit", "work", '"slow"')
         wait_for((folder / "started").exists, "the run has not begun")
+        before = time.time()
         assert "Work is paused until it is resumed" in run(folder, "pause", "Work").stderr
         ok(folder, "emit", "work", '"first"')
         (folder / "go").touch()
@@ -102,16 +103,19 @@ def test_a_paused_step_takes_nothing_until_it_is_resumed_over_restarts(folder: P
         assert standing(folder, "Other")["paused_until"] is None
         assert "first" not in done(folder)
     assert standing(folder, "Work")["waiting"] == 1
+    restarted = time.time()
     with running_app(folder) as app:
         ok(folder, "emit", "work", '"second"')
         wait_for(stands(folder, "Work", waiting=2, in_flight=0), "they do not wait")
+        # "first" has waited since before the restart
+        assert before < standing(folder, "Work")["oldest"] < restarted
         assert "until resumed" in ok(folder, "steps", "ls")
         app.kill()
     with running_app(folder):
         assert done(folder) == {"slow", "unpaused"}
         assert "Work goes on" in run(folder, "resume", "Work").stderr
         wait_for(lambda: {"first", "second"} <= done(folder), "they were not handled")
-        wait_for(stands(folder, "Work", waiting=0, in_flight=0, paused_until=None))
+        wait_for(stands(folder, "Work", waiting=0, in_flight=0, redelivered=0, oldest=None, paused_until=None))
         assert "Work was not paused" in run(folder, "resume", "Work").stderr
 
 

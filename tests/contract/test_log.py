@@ -877,11 +877,13 @@ async def test_a_paused_consumer_gets_nothing_more(log: Log) -> None:
     await log.append("ev.b", b"3")
     await inbox.nothing()
     backlog = await log.backlog("c")
-    assert (backlog.waiting, backlog.in_flight) == (2, 1)
+    assert (backlog.waiting, backlog.in_flight, backlog.redelivered) == (2, 1, 0)
     assert backlog.paused_until == pytest.approx(until_then, abs=0.001)
     await log.pause("c", 0)
     assert (await log.backlog("c")).paused_until == 0
     assert sorted([(await inbox.next(1.0)).record.data for _ in range(3)]) == [b"1", b"2", b"3"]
+    backlog = await log.backlog("c")
+    assert (backlog.waiting, backlog.in_flight, backlog.redelivered) == (0, 3, 1)
 
 
 async def test_what_was_delivered_before_a_pause_can_be_ended_in_it(log: Log) -> None:

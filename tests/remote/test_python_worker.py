@@ -250,7 +250,7 @@ async def test_a_worker_that_leaves_finishes_or_gives_back(make_remote):
         began = sys.modules["steps.work"].began
         second = await remote.worker()
         await until(lambda: len(second._running) == 1)
-        assert began == ["short", "long"]
+        assert sorted(began) == ["long", "short"]  # one may have been sent again, before the worker listened
 
 
 async def test_one_that_falls_silent_is_gone_and_the_run_goes_elsewhere(make_remote, monkeypatch):

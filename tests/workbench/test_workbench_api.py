@@ -192,6 +192,8 @@ def test_a_step_is_paused_and_resumed(api: Api) -> None:
 
     wait_for(lambda: quote()["waiting"] == 1)
     assert quote()["paused_until"]
+    assert quote()["redelivered"] == 0
+    assert time.time() - 60 < quote()["oldest"] <= time.time() + 1
     assert api.send("POST", "queues", "Quote", "resume") == {"resumed": True}
     api.trace(trace, "Quote")
     assert api.ask("POST", "queues", "CreateOrder", "pause", body={}).status_code == 400

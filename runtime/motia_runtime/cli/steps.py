@@ -21,7 +21,8 @@ def command() -> None:
 def ls(ctx: click.Context, as_json: bool) -> None:
     """List steps: what waits, what is in flight, what is paused.
 
-    Over all instances. Waiting: not delivered yet. In flight: delivered and not ended.
+    Over all instances. Waiting: not delivered yet. In flight: delivered and not ended. Again: of these, delivered more than once. Oldest: when the
+    oldest event that has not ended was stored.
     """
     from motia_runtime.cli.console import clock, emit_json, table
     from motia_runtime.cli.reach import ask, reach
@@ -40,10 +41,20 @@ def ls(ctx: click.Context, as_json: bool) -> None:
         return "" if until is None else "until resumed" if until >= FOREVER else f"until {clock(until)}"
 
     rows = [
-        (each.step, each.kind, _number(each.waiting), _number(each.in_flight), _number(each.delivered), paused(each.paused_until))
+        (
+            each.step,
+            each.kind,
+            _number(each.waiting),
+            _number(each.in_flight),
+            _number(each.redelivered),
+            "" if each.oldest is None else clock(each.oldest),
+            _number(each.delivered),
+            paused(each.paused_until),
+        )
         for each in found
-    ]  # fmt: skip
-    table(("STEP", "TYPE", "WAITING", "IN FLIGHT", "NEWEST EVENT", "PAUSED"), rows, empty="the spec has no steps")
+    ]
+    heads = ("STEP", "TYPE", "WAITING", "IN FLIGHT", "AGAIN", "OLDEST", "NEWEST EVENT", "PAUSED")
+    table(heads, rows, empty="the spec has no steps")
 
 
 def _number(value: int | None) -> str:

@@ -33,7 +33,9 @@ class Durable:
     def backlog(self) -> Backlog:
         waiting = sum(seq >= self.next and self.wants(record) for seq, record in self.part.records.items())
         ended = min(self.open) - 1 if self.open else self.delivered
-        return Backlog(waiting, len(self.open), self.delivered, ended, self.paused_until if self._paused() else 0.0)
+        redelivered = sum(times > 1 for times in self.open.values())
+        until = self.paused_until if self._paused() else 0.0
+        return Backlog(waiting, len(self.open), self.delivered, ended, until, redelivered)
 
     def pause(self, until: float) -> None:
         self.paused_until = until

@@ -40,6 +40,7 @@ class ConsumerInfo(msgspec.Struct):
     config: dict[str, Any] = {}
     num_pending: int = 0
     num_ack_pending: int = 0
+    num_redelivered: int = 0
     num_waiting: int = 0  # requests for records
     pause_remaining: int = 0  # nanoseconds
     delivered: _Place = msgspec.field(default_factory=_Place)
@@ -57,6 +58,7 @@ class ConsumerInfo(msgspec.Struct):
             # the floor only moves when something is ended, and what a filter leaves out never is
             self.ack_floor.stream_seq if self.num_ack_pending else delivered,
             paused if paused > time.time() else 0.0,
+            self.num_redelivered,
         )
 
 

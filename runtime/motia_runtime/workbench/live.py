@@ -186,7 +186,7 @@ class Hub:
         bench = self._bench
         counts = bench.history.minute.counts(bench.clock.time())
         found = []
-        for standing in await standings(bench.log, bench.project):
+        for standing in await standings(bench.log, bench.project, oldest=True):
             runs, failed = counts.get(standing.step, (0, 0))
             found.append({**msgspec.structs.asdict(standing), "runs": runs, "failed": failed})
         return found

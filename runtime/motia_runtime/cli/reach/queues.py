@@ -45,7 +45,7 @@ class BrokerQueues:
         self._way = way
 
     async def standings(self) -> list[Standing]:
-        return await standings.standings(self._way.log, self._way.project)
+        return await standings.standings(self._way.log, self._way.project, oldest=True)
 
     async def pause(self, step: str, seconds: float | None) -> float:
         return await standings.pause(self._way.log, SystemClock(), self._way.project.steps[step], seconds)

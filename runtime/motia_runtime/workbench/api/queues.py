@@ -22,7 +22,7 @@ async def get_queues(call: Call) -> Any:
     letters = await bench.log.counts("dlq.>")  # told by the broker: no letter is read
     found = [
         {**msgspec.structs.asdict(each), "dead": letters.get(dead_subject(each.step), 0)}
-        for each in await standings(bench.log, bench.project)
+        for each in await standings(bench.log, bench.project, oldest=True)
     ]
     return {"steps": found, "forever": FOREVER}
 

@@ -42,10 +42,10 @@ function Steps({ loaded, act }) {
   return html`<${Loaded} of=${loaded}>${({ steps }) => {
     const shown = steps.filter((each) => each.kind === "event" || each.kind === "cron");
     if (!shown.length) return html`<${Empty} icon="queues" title="No queues">Event and cron steps have one each; this app has none.<//>`;
-    return html`<table class="rows" data-test="queues"><thead><tr><th>Step</th><th class="right">Waiting</th><th class="right">In flight</th><th class="right">Dead letters</th><th></th></tr></thead><tbody>
+    return html`<table class="rows" data-test="queues"><thead><tr><th>Step</th><th class="right">Waiting</th><th class="right">In flight</th><th class="right" title="Of those in flight, delivered more than once">Redelivered</th><th class="right" title="Lag: when the oldest event that has not ended was stored">Oldest</th><th class="right">Dead letters</th><th></th></tr></thead><tbody>
       ${shown.map((each) => {
         const live = standings.value.get(each.step) ?? each;
-        return html`<tr key=${each.step} data-queue=${each.step}><td><${StepLink} name=${each.step} /></td><td class=${`num ${live.waiting ? "warn-text" : ""}`}>${live.waiting ?? "–"}</td><td class="num">${live.in_flight ?? "–"}</td>
+        return html`<tr key=${each.step} data-queue=${each.step}><td><${StepLink} name=${each.step} /></td><td class=${`num ${live.waiting ? "warn-text" : ""}`}>${live.waiting ?? "–"}</td><td class="num">${live.in_flight ?? "–"}</td><td class=${`num ${live.redelivered ? "warn-text" : ""}`}>${live.redelivered ?? "–"}</td><td class="right muted" data-test="oldest">${live.oldest ? html`<${Ago} at=${live.oldest} />` : "–"}</td>
           <td class="num">${each.dead ? html`<${Link} class="bad-text" href=${to(["queues"], { tab: "dead", step: each.step })}>${each.dead}<//>` : 0}</td><td class="right">${live.waiting === null ? html`<span class="muted">never ran</span>` : html`<${Pause} each=${{ ...each, paused_until: each.paused_until }} act=${act} />`}</td></tr>`;
       })}</tbody></table>`;
   }}<//>`;
