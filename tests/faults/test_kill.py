@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import time
 from pathlib import Path
 
@@ -115,9 +116,8 @@ def test_an_event_that_kills_its_process_is_buried_and_takes_no_other_along(tmp_
     """
     folder = write_project(tmp_path, spec, work=work, begin=begin)
     ids = [f"n{n}" for n in range(20)]
-    sent, lives = False, 0
+    sent, killed = False, 0
     for _ in range(10):
-        lives += 1
         with running_app(folder, ready=not sent) as app:
             if not sent:
                 assert httpx.post(app.url + "/begin", json=ids).status_code == 204
@@ -133,8 +133,10 @@ def test_an_event_that_kills_its_process_is_buried_and_takes_no_other_along(tmp_
                 time.sleep(0.05)
             if app.process.poll() is None:
                 break
+        # not every end is a death: a command that is there first has a server of its own on the store, and the app does not start
+        killed += app.process.returncode == -signal.SIGKILL
     assert [letter["data"] for letter in letters] == [{"id": "die"}]
     assert letters[0]["error"]["type"] == "ProcessDied"
     assert sorted(done) == sorted(ids)
     assert 4 <= len((folder / "deaths").read_text()) <= 6, "two, one beside others, and three in processes of its own"
-    assert lives <= 5, "the app outlives those"
+    assert killed <= 4, "the app outlives those"
