@@ -273,6 +273,8 @@ class Follower:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "motia_runtime", *args, "--json"],
                 env=clean_environ() | {"MOTIA_TOKEN": TOKEN}, cwd=folder, stdout=subprocess.PIPE, stderr=errors, text=True,
+                # as in a terminal: a suite that a script has started in the background is one that ^C does not reach
+                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )  # fmt: skip
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
