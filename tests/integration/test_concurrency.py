@@ -59,7 +59,8 @@ def test_the_limit_holds_over_engines(tmp_path: Path, nats_server, concurrency: 
         events = [{"n": n, "key": "xyz"[n % 3]} for n in range(EVENTS)]
         assert httpx.post(one.url, json=events).status_code == 204
         wait_for(lambda: len(ended()) > EVENTS / 4, "they did not get going")
-        [holds] = [app for app in (one, two) if app.process.pid == runs()[-1][2]]
+        last = runs()[-1][2]
+        [holds] = [app for app in (one, two) if app.process.pid == last]
         holds.kill()
         killed = time.monotonic()
         wait_for(lambda: len(ended()) == EVENTS, "not all were handled", 60)
