@@ -87,6 +87,7 @@ class Calls:
                             await streaming.close()
                     except BaseException as problem:
                         cancels.explain(problem, cancellable)
+                        await attempt.look_again(problem)
                         raise
                     finally:
                         cancels.leave(attempt)

@@ -156,6 +156,7 @@ class Cancels:
             return await attempt.commit()
         except BaseException as problem:
             self.explain(problem, run)
+            await attempt.look_again(problem)
             raise
         finally:
             del self._runs[attempt]

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
@@ -30,7 +31,7 @@ from motia_runtime.orphans import Orphans
 from motia_runtime.plans import CLAIM, KEPT, Mark, Planned, Write, encode_plan, read_plan
 from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Record, TooLarge
 from motia_runtime.seen import SKEW, Seen, ids_of
-from motia_runtime.state import DELETED
+from motia_runtime.state import DELETED, Value
 from motia_runtime.trace import headers_of
 from motia_runtime.turns import Turns
 
@@ -55,6 +56,7 @@ class Claim(msgspec.Struct, eq=False):
     committing: bool = False  # too late to be cancelled, for the moment
     cancelled: bool = False  # nothing more is committed (`cancels`)
     turn: tuple[str, ...] = ()  # state keys that it was beaten to and that are its own to write next (`turns`)
+    writing: Sequence[Write] = ()  # what it is about to write, and others of this process wait for
 
 
 class Commits:
@@ -64,10 +66,12 @@ class Commits:
         self._log = log
         self._clock = clock
         self._orphans = orphans
-        self._known: dict[str, tuple[int, str | None]] = {}  # state subject -> revision and id of its record
+        # state subject -> revision and id of its record, in the order in which they came, of which a dict would lose sight while it shrinks at its front
+        self._known: OrderedDict[str, tuple[int, str | None]] = OrderedDict()
         # keys that a commit of this process is about to write, with an event for those who wait for that, if any does
         self._writing: dict[str, asyncio.Event | None] = {}
         self._turns = Turns()
+        self._handed: dict[str, Value] = {}  # state subject -> what whoever has its turn finds there
         self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
         self._emitted: dict[str, Seen] = {}  # by subject
         self.planned = asyncio.Event()  # set with each plan, for who sweeps
@@ -102,7 +106,7 @@ class Commits:
         known = self._known
         known[subject] = (revision, id)
         if len(known) > KNOWN:
-            del known[next(iter(known))]
+            known.popitem(last=False)
 
     # -- after a conflict
 
@@ -112,8 +116,20 @@ class Commits:
             self.end_turn(claim)
             claim.turn = await self._turns.take(keys)
 
+    def is_beaten(self, claim: Claim, subject: str) -> bool:
+        """Whether what this run would write to the key, were it to read it now, would come too late: others have their turn before it."""
+        return not claim.turn and self._turns.taken(subject)
+
+    def handed(self, claim: Claim, subject: str) -> Value | None:
+        """What a key holds, known without asking: the run before this one in line has just written it. Somebody elsewhere may have written it since:
+        then a write conflicts, and who does not write has to look again (`Unit.look_again`)."""
+        value = self._handed.pop(subject, None) if subject in claim.turn and claim.members is None else None
+        return None if value is None or self.known(subject)[0] != value.revision else value
+
     def end_turn(self, claim: Claim) -> None:
         turn, claim.turn = claim.turn, ()
+        for subject in turn:
+            self._handed.pop(subject, None)
         self._turns.give(turn)
 
     # -- committing
@@ -137,6 +153,7 @@ class Commits:
                 write.expect, write.over = revision, over
         for write in writes:
             writing[write.subject] = None
+        claim.writing = writes
         try:
             if claim.members is not None and len(claim.members) > 1 and not part:
                 return await self._make_true_together(claim, claim.members, effects, blind)
@@ -146,9 +163,24 @@ class Commits:
             async with self._orphans.place(own) as (subject, seen):  # no input will ask for this plan
                 return await self._make_true(claim, subject, part, effects, blind, seen)
         finally:
-            for write in writes:
-                if (waited := writing.pop(write.subject)) is not None:
-                    waited.set()
+            self._let_go(claim)
+
+    def _let_go(self, claim: Claim) -> None:
+        """Of what it was about to write, for those who wait for that."""
+        writes, claim.writing = claim.writing, ()
+        for write in writes:
+            if (waited := self._writing.pop(write.subject)) is not None:
+                waited.set()
+
+    def _written(self, claim: Claim, part: str) -> None:
+        """The state is, so others may begin with it, while the emits are still under way. Not after an early commit: the run may write the keys again."""
+        writes = claim.writing
+        self._let_go(claim)
+        if not claim.turn or part:
+            return
+        self.end_turn(claim)
+        if len(writes) == 1 and self._turns.taken(subject := writes[0].subject):
+            self._handed[subject] = Value(writes[0].data, *self.known(subject))
 
     def _other(self, writes: list[Write]) -> asyncio.Event | None:
         """Set when another commit is done with one of these keys; None when none has to do with them."""
@@ -202,6 +234,7 @@ class Commits:
                 if not blind or not await self._look_again(effects, blind):
                     raise
                 continue
+            self._written(claim, part)
             if effects.marks:
                 await self._mark(effects)
             if effects.emits or effects.cancels:
@@ -233,6 +266,7 @@ class Commits:
             self._check_lease(member)
         if effects.writes:
             await self._write(effects)
+        self._written(claim, "")
         if effects.marks:
             await self._mark(effects)
         if effects.emits or effects.cancels:

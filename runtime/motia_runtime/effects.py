@@ -88,6 +88,8 @@ class Unit(msgspec.Struct, eq=False):
     _emits: list[Emission] = []
     _cancels: dict[str, None] = {}  # slots
     _marks: list[Mark] = []
+    _beaten: set[str] = set()  # subjects of keys that it may not write in this attempt
+    _handed: list[tuple[str, str]] = []  # keys that it was told of by the run before it, and has not read
     _streams: StreamStore | None = None
     notes: Notes | None = None  # of what has come true
 
@@ -186,6 +188,32 @@ class Unit(msgspec.Struct, eq=False):
         data = await self._data(group, key)
         return None if data is None else self._services.state.codec(group).decode(data, trusted=True)
 
+    async def get_to_change(self, group: str, key: str) -> Any:
+        """As `get`, for a key that is written next. Raises `Conflict` when other runs are in line for it: better to begin again in turn at once than to
+        read, go on and be beaten to it. The run comes to nothing even if the handler catches that."""
+        if (group, key) not in self._writes and (group, key) not in self._reads:
+            commits, claim, subject = self._services.commits, self._claim, subject_of(group, key)
+            if commits.is_beaten(claim, subject):
+                self._beaten.add(subject)
+                raise Conflict(f"others that were beaten to {subject} come first")
+            handed = commits.handed(claim, subject)
+            if handed is not None:
+                self._reads[group, key] = handed
+                self._handed.append((group, key))
+        return await self.get(group, key)
+
+    @property
+    def was_handed(self) -> bool:
+        return bool(self._handed)
+
+    async def look_again(self, but: Collection[tuple[str, str]] = ()) -> None:
+        """Raise `Conflict` when a key that it was told of, and has not read, holds something else by now: so nobody fails, or leaves a key
+        alone, because of what is no longer true."""
+        handed, self._handed = [at for at in self._handed if at not in but], []
+        for group, key in handed:
+            if (await self._services.state.read(group, key)).revision != self._reads[group, key].revision:
+                raise Conflict(f"{group}/{key} has been written since the run before this one wrote it")
+
     @property
     def reads(self) -> dict[tuple[str, str], Value]:
         """What it has read since it began, or since it has flushed."""
@@ -236,7 +264,11 @@ class Unit(msgspec.Struct, eq=False):
         claim = self._claim
         if claim.cancelled:
             raise RunCancelled
+        if self._beaten:
+            raise Conflict(f"others that were beaten to {', '.join(sorted(self._beaten))} come first")
         emits, writes = self._emits, self._writes
+        if self._handed:
+            await self.look_again(but=writes)  # a write would find out by itself
         if not emits and not writes and not self._marks and not self._cancels:
             return True
         claim.committing = True
@@ -302,8 +334,8 @@ class Unit(msgspec.Struct, eq=False):
 
     @property
     def keys(self) -> Collection[str]:
-        """Subjects of the state keys that it writes."""
-        return {write.subject for write in self._writes.values()}
+        """Subjects of the state keys that it writes, or would have written."""
+        return {*self._beaten, *(write.subject for write in self._writes.values())}
 
     def _slots(self) -> bool:
         """Whether a key is used, which takes more than one write."""

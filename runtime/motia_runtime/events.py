@@ -193,6 +193,7 @@ class EventWorker(Worker):
                             own = attempt.effects is None or await attempt.effects.commit()
                         except BaseException as problem:
                             cancels.explain(problem, run)
+                            await attempt.look_again(problem)
                             raise
                         finally:
                             cancels.leave(attempt)

@@ -22,6 +22,7 @@ from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
 from motia_runtime.noted import Asked, Kept, asked_of, emits_of, held, keep, state_of, streams_of
+from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.readonly import ReadOnlyUnit
 from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord, StateInfo
 from motia_runtime.redaction import NOTHING, PAYLOAD, Redaction
@@ -143,6 +144,14 @@ class Attempt(msgspec.Struct, eq=False):
     async def commit(self) -> bool:
         """Make the effects true, as `Unit.commit`."""
         return self._unit is None or await self._unit.commit()
+
+    async def look_again(self, problem: BaseException) -> None:
+        """When its handler has raised: `Unit.look_again`."""
+        unit = self._unit
+        if unit is None or not unit.was_handed or isinstance(problem, Conflict | LogUnavailable):
+            return
+        if isinstance(problem, Exception):  # a cancelled task waits for nothing
+            await unit.look_again()
 
     async def begin_again(self, conflicts: int) -> None:
         """After a conflict, the first or a later one of its run: wait until it is its turn at the keys it was beaten to, which it keeps then (`Claim.turn`)."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
+from motia_runtime.commit import Claim, Commits
 from motia_runtime.runs import Attempt
+from motia_runtime.state import StateStore, Value
 from motia_runtime.turns import Turns
 
 SPEC = """
@@ -16,6 +20,7 @@ steps:
 """
 ADD = """
 import asyncio
+
 
 async def handler(data, ctx):
     for key in data["keys"]:
@@ -74,3 +79,94 @@ async def test_hundreds_of_writers_of_two_keys_need_few_tries(make_app, monkeypa
         await app.settle()
         assert await app.state.items("sums") == {"x": events // 2, "y": events}
     assert conflicts <= 3 * events
+
+
+async def test_who_has_its_turn_is_told_what_the_one_before_wrote(make_app, monkeypatch) -> None:
+    handed = 0
+    take = Commits.handed
+
+    def counted(commits: Commits, claim: Claim, subject: str) -> Value | None:
+        nonlocal handed
+        value = take(commits, claim, subject)
+        handed += value is not None
+        return value
+
+    monkeypatch.setattr(Commits, "handed", counted)
+    async with make_app(SPEC, add=ADD) as app:
+        for _ in range(50):
+            await app.emit("a", {"keys": ["x"]})
+        await app.settle()
+        assert await app.state.items("sums") == {"x": 50}
+    assert handed >= 40  # all but the first few
+
+
+TAKE = """
+import asyncio
+
+from motia_runtime.handler import NonRetryable
+
+async def handler(data, ctx):
+    def take(left):
+        if left == 0:
+            raise NonRetryable("sold out")
+        return left - 1
+
+    try:
+        await ctx.state.sums.update("left", take)
+    except NonRetryable:
+        if not data["keeps"]:
+            raise
+    await asyncio.sleep(0)
+"""
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["fails", "leaves it alone"])
+async def test_nobody_goes_by_what_it_was_told_when_that_is_no_longer_true(make_app, monkeypatch, keeps: bool) -> None:
+    handed = Commits.handed
+    told, refills = asyncio.Event(), 0
+
+    def overtaken(commits: Commits, claim: Claim, subject: str) -> Value | None:
+        value = handed(commits, claim, subject)
+        if value is not None and value.data == b"0":
+            told.set()
+        return value
+
+    read = StateStore.read
+
+    async def refilled(store: StateStore, group: str, key: str) -> Value:
+        nonlocal refills
+        if told.is_set() and not refills:  # by somebody elsewhere, before anybody looks again
+            refills += 1
+            await store.set(group, key, 5)
+        return await read(store, group, key)
+
+    monkeypatch.setattr(Commits, "handed", overtaken)
+    monkeypatch.setattr(StateStore, "read", refilled)
+    async with make_app(SPEC.replace("Add:", "Take:"), take=TAKE) as app:
+        await app.state.set("sums", "left", 20)
+        await asyncio.gather(*[app.emit("a", {"keeps": keeps}) for _ in range(24)])
+        await app.settle()
+        assert refills == 1
+        assert await app.state.get("sums", "left") == 20 + 5 - 24
+        assert await app.dead_letters() == []
+
+
+SWALLOW = """
+import asyncio
+
+async def handler(data, ctx):
+    try:
+        await ctx.state.sums.update("x", lambda old: (old or 0) + 1)
+    except Exception:
+        pass  # as people do
+    await asyncio.sleep(0)
+"""
+
+
+async def test_a_run_that_is_beaten_comes_to_nothing_even_if_it_hides_that(make_app) -> None:
+    async with make_app(SPEC, add=SWALLOW) as app:
+        # more than run at once, so that some begin when others are in line
+        for _ in range(300):
+            await app.emit("a", {})
+        await app.settle()
+        assert await app.state.items("sums") == {"x": 300}

@@ -36,8 +36,11 @@ class StateGroup(Generic[T]):
 
     async def update(self, key: str, change: Callable[[T | None], T]) -> T:
         """Read, change, write: never loses a concurrent update. `change` gets None for a key that is not there."""
-        value = change(await self.get(key))
-        return await self.set(key, value)
+        return await self.set(key, change(await self._get_to_change(key)))
+
+    async def _get_to_change(self, key: str) -> T | None:
+        value: T | None = await self._unit.get_to_change(self._name, key)
+        return value
 
     async def delete(self, key: str) -> bool:
         """True when there was a value."""

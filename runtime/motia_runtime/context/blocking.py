@@ -31,7 +31,7 @@ class SyncStateGroup(Generic[T]):
         return value
 
     def update(self, key: str, change: Callable[[T | None], T]) -> T:
-        return self.set(key, change(self.get(key)))
+        return self.set(key, change(self._call(self._group._get_to_change(key))))
 
     def delete(self, key: str) -> bool:
         return bool(self._call(self._group.delete(key)))
