@@ -103,7 +103,7 @@ async def test_a_summary_tells_what_a_trace_has_come_to(index: TraceIndex, log: 
     write(log, attempts[:2])
     await index.catch_up()
     [summary] = (await index.traces()).items
-    assert (summary.root, summary.outcome, summary.runs, summary.steps) == ("Root", "retry", 2, ["A", "Root"])
+    assert (summary.root, summary.outcome, summary.runs, summary.steps) == ("Root", "retry", 2, ["Root", "A"])
     write(log, attempts[2:])
     await index.catch_up()
     [summary] = (await index.traces()).items

@@ -286,7 +286,6 @@ def test_the_bug_hunt_of_the_docs(page: Page, api: Api) -> None:
     began = time.monotonic()
     visit(page, api, "/traces?outcome=failed%2Cdead%2Cexpired&step=Quote")
     page.press("[data-test=traces] tr.link")
-    page.press("[data-run=Quote]")
     page.see("ZeroDivisionError", "[data-test=failure]")
     page.see("discount = 100 // (data", "[data-test=failure] .marked")
     page.press("[data-tab=input]")

@@ -14,6 +14,7 @@ _WORD = re.compile(r"\w+")
 _LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
 _RUN = "span, parent, step, kind, topic, event, attempt, started, queued, duration, outcome, status, error, lines"
 MOST = 1_000  # items of a page
+ORDERED = 200  # runs of a trace that tell in which order its steps began
 RARE = 2_000  # runs that have the words looked for
 
 
@@ -66,9 +67,16 @@ class Queries:
         ).fetchall()
         items = []
         for number, trace, started, ended, runs, root, outcome in rows[:limit]:
-            steps = [step for (step,) in self._all("SELECT step FROM steps WHERE trace = ? ORDER BY step", (number,))]
-            items.append(TraceSummary(trace, started, ended - started, runs, root, outcome, steps))
+            items.append(TraceSummary(trace, started, ended - started, runs, root, outcome, self._steps(number)))
         return Page(items, _next(rows, limit, started=2, id=0))
+
+    def _steps(self, trace: int) -> list[str]:
+        """Of a trace, in the order in which they began, as far as its first runs tell."""
+        values = (*range_of(trace), ORDERED)
+        runs = self._all("SELECT started, step FROM runs WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", values)
+        begun = dict.fromkeys(step for _, step in sorted(runs))
+        every = self._all("SELECT step FROM steps WHERE trace = ? ORDER BY step", (trace,))
+        return list(begun | dict.fromkeys(step for (step,) in every))
 
     def runs(self, wanted: Filter, *, limit: int, after: str) -> Page[RunSummary]:
         where = self._runs(wanted)

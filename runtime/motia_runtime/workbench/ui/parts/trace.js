@@ -77,8 +77,14 @@ function Pick({ trace }) {
   return html`<form class="row" onSubmit=${compare}><input class="short" aria-label="Trace to compare with" placeholder="id, or the newest other" value=${text} onInput=${(event) => set(event.target.value)} /><button class="quiet" data-test="compare-with">Compare</button><small class="muted">${said}</small></form>`;
 }
 
+const BAD = new Set(["dead", "failed", "expired"]); // for good
+
+/** The run that is shown when none was picked: the last that failed for good, or the only one there is. */
+const telling = (runs) => runs.filter((run) => BAD.has(run.outcome)).at(-1) ?? (runs.length === 1 ? runs[0] : undefined);
+
 /** `id`: of the trace, or how it begins. `query`: `span` and `attempt` of the run that is picked, `with`: a trace to compare with. */
 export function Trace({ id, query }) {
+  const [closed, close] = useState(false);
   const read = useRef(undefined);
   read.current ??= reader(id); // another trace is another component
   const loaded = useLoad(read.current, [id]);
@@ -107,7 +113,7 @@ export function Trace({ id, query }) {
   return html`<div class="page"><${Loaded} of=${loaded}>${(trace) => {
     const { runs, summary } = trace;
     const span = query.get("span");
-    const picked = runs.find((run) => run.span_id === span && String(run.attempt ?? 1) === (query.get("attempt") ?? String(run.attempt ?? 1))) ?? runs.find((run) => run.span_id === span);
+    const picked = span ? runs.find((run) => run.span_id === span && String(run.attempt ?? 1) === (query.get("attempt") ?? String(run.attempt ?? 1))) ?? runs.find((run) => run.span_id === span) : closed ? undefined : telling(runs);
     const replayOf = runs.find((run) => run.replay_of)?.replay_of;
     return html`<header class="page-head"><${Link} class="back" href=${listed.at} aria-label="Back to the list"><${Icon} name="back" /><//>
         <div class="grow"><h1>${summary.root} <${Outcome} outcome=${summary.outcome} /></h1><p class="muted"><span class="mono">${summary.trace_id}</span> · ${stamp(summary.started)} · ${duration(summary.duration)}${replayOf ? html` · replay of <${Link} class="mono" href=${to(["traces", replayOf])}>${replayOf.slice(0, 8)}<//>` : ""}</p></div>
@@ -115,6 +121,6 @@ export function Trace({ id, query }) {
       ${trace.letters.length > 0 && html`<div class="notice bad">${trace.letters.map((letter) => html`<span key=${letter.id}><${Icon} name="warning" size=${14} /> ${letter.step} gave up after ${count(letter.attempts, "attempt")}: <${Link} href=${to(["queues"], { letter: letter.id })} data-test="to-letter">dead letter ${letter.id}<//></span>`)}</div>`}
       <div class="trace-body"><div class="trace-main"><${Gantt} runs=${runs} picked=${picked && keyOf(picked)} onPick=${(run) => go(here({ span: run.span_id, attempt: run.attempt ?? 1 }), { replace: Boolean(span) })} />
         ${query.get("with") && html`<${Other} id=${query.get("with")} runs=${runs} />`}</div>
-        ${picked ? html`<${RunPanel} key=${keyOf(picked)} run=${picked} trace=${trace} onClose=${() => go(here({ span: "", attempt: "" }))} />` : html`<aside class="side-panel hint-panel"><${Empty} icon="traces" title="Pick a run">Its input, what it did in order, its log and its error are shown here.<//></aside>`}</div>`;
+        ${picked ? html`<${RunPanel} key=${keyOf(picked)} run=${picked} trace=${trace} onClose=${() => (close(true), go(here({ span: "", attempt: "" })))} />` : html`<aside class="side-panel hint-panel"><${Empty} icon="traces" title="Pick a run">Its input, what it did in order, its log and its error are shown here.<//></aside>`}</div>`;
   }}<//></div>`;
 }
