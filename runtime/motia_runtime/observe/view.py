@@ -37,7 +37,7 @@ class TraceSummary(msgspec.Struct, frozen=True):
     runs: int
     root: str  # name of the step that began it
     outcome: str  # the worst that a run has come to, when no later attempt has settled it; else ok
-    steps: list[str]
+    steps: list[str]  # in the order in which they began
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -154,5 +154,5 @@ def summary_of(runs: Iterable[RunRecord]) -> TraceSummary:
         runs=len(ordered),
         root=ordered[0].step,
         outcome=worst if worst in WORST else "ok",
-        steps=sorted({run.step for run in ordered}),
+        steps=list(dict.fromkeys(run.step for run in ordered)),
     )
