@@ -11,15 +11,18 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from json_schemas import AWKWARD, codec, fitting, mutated, plain_values, schemas
+from json_schemas import AWKWARD, codec, fitting, mutated, plain_values, project, schemas
 from jsonschema import Draft202012Validator
 from referencing import Registry
 
+from motia_generator.names import Scope
+from motia_generator.typescript.schema_types import SchemaTypes
 from motia_runtime.codec import Codec
 from motia_runtime.handler import ValidationFailed
 from motia_runtime.reference import FORMATS
 
 EXAMPLES = int(os.environ.get("MOTIA_EXAMPLES", "60"))  # drawn schemas; raise it to hunt
+FILLED = ("defaults", "names of types")  # of AWKWARD: those with a default that is filled in
 
 
 def reference(schema: Any, defs: Mapping[str, Any]) -> Draft202012Validator:
@@ -79,6 +82,38 @@ def test_drawn_schemas_agree_with_the_reference(
         patch.setattr("motia_runtime.codec.FULL_REPORT", full_report)
         for value in values:
             agree(schema, defs, made, value)
+
+
+def filled_in(schema: Any, defs: Mapping[str, Any]) -> set[str]:
+    """Names of properties that TypeScript handlers are told are always there."""
+    made = project(schema, defs)
+    given_schema = made.topics["t"].schema
+    assert given_schema is not None
+    return set(SchemaTypes(made, Scope(frozenset()))._filled(given_schema.value))
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_what_is_said_to_be_filled_in_is(name: str) -> None:
+    schema, defs, _ = AWKWARD[name]
+    made, _ = codec(schema, defs)
+    rng, names = random.Random(name), filled_in(schema, defs)
+    assert bool(names) == (name in FILLED)
+    for value in [{}, *(fitting(schema, defs, rng) for _ in range(20))]:
+        if names and isinstance(value, dict) and accepts(made, value):
+            assert names <= json.loads(made.encode(made.decode(json.dumps(value).encode()))).keys()
+
+
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+@given(schemas(), schemas(), schemas(), st.integers())
+def test_what_is_said_to_be_filled_in_is_for_drawn_schemas(schema: Any, a: Any, b: Any, seed: int) -> None:
+    defs = {"A": a, "B": b}
+    if not grounded(schema, defs) or not (names := filled_in(schema, defs)):
+        return
+    made, _ = codec(schema, defs)
+    rng = random.Random(seed)
+    for value in [{}, *(fitting(schema, defs, rng) for _ in range(6))]:
+        if isinstance(value, dict) and accepts(made, value):
+            assert names <= json.loads(made.encode(made.decode(json.dumps(value).encode()))).keys()
 
 
 def grounded(schema: Any, defs: Mapping[str, Any]) -> bool:

@@ -26,7 +26,7 @@ from support.stored import records
 from support.waiting import wait_for
 
 SIZE = 1 << 30  # bytes of the image, most of them never written
-IMAGES = 3
+IMAGES = 30
 CLIENTS = 4
 APART = 2.0  # seconds of load before each image
 BALANCED = (

@@ -23,6 +23,8 @@ _RESERVED = frozenset(
     if line.startswith("  export ")
 ) | {
     "Exactly",
+    "Required",
+    "Pick",
     "FlowContextStateStreams",
     "Array",
     "Promise",
@@ -103,8 +105,14 @@ class _App:
             self.stream(stream.name)
 
     def topic(self, topic: str) -> Type:
+        """What may be emitted to it."""
         found = self._project.topics.get(topic)
         return self.types.site(found.schema, f"{class_name(topic)}Data") if found else ANY
+
+    def event(self, topic: str) -> Type:
+        """What comes of it."""
+        found = self._project.topics.get(topic)
+        return self.types.given(found.schema, f"{class_name(topic)}Data") if found else ANY
 
     def state(self, group: str) -> Type:
         found = self._project.state.get(group)
@@ -129,7 +137,7 @@ class _App:
             path = [(key(p), name("string"), ()) for p in dict.fromkeys(step.path_params)]
             query = self.types.query(step.query) if step.query else name("Record<string, any>")
             arguments = [
-                self.types.site(step.body, f"{export}Body"),
+                self.types.given(step.body, f"{export}Body"),
                 self._responses(step, export),
                 emits,
                 members(path) if path else name("Record<string, string>"),
@@ -151,11 +159,11 @@ class _App:
 
     def _input(self, step: EventStep) -> Type:
         if step.join is not None:
-            return members([(key(topic), self.topic(topic), ()) for topic in step.join.topics])
+            return members([(key(topic), self.event(topic), ()) for topic in step.join.topics])
         one = []
         for subscription in step.subscribes:
             if subscription.kind == "topic":
-                one.append(self.topic(subscription.name))
+                one.append(self.event(subscription.name))
             elif subscription.kind == "state":
                 one.append(self.generic("StateChange", self.state(subscription.name)))
             else:

@@ -135,6 +135,8 @@
     req: ApiRequest<TBody, TPath, TQuery>,
     ctx: FlowContext<TEmits, TState, TStreams>,
   ) => Promise<TResponse>;
+  /** With these properties, which have a default, filled in. */
+  export type Filled<T, K extends keyof T> = T & Required<Pick<T, K>>;
   export type EventHandler<TInput = any, TEmits = any, TState = State, TStreams = FlowContextStateStreams> = (
     input: TInput,
     ctx: FlowContext<TEmits, TState, TStreams>,

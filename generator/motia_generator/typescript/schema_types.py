@@ -8,8 +8,10 @@ that further properties may be there: TypeScript lets values have them, and find
 from __future__ import annotations
 
 from motia_generator import shapes
+from motia_generator.defaults import default_of
 from motia_generator.names import Scope, class_name
 from motia_generator.shapes import KINDS, Object, assertions, kind_of, kinds
+from motia_generator.source import Expr
 from motia_generator.typescript.text import (
     ANY,
     NEVER,
@@ -68,6 +70,26 @@ class SchemaTypes:
                 found = name(alias)
             self._sites[schema.id] = found
         return found
+
+    def given(self, schema: Schema | None, hint: str) -> Type:
+        """As `site`, for what a handler is given: the properties with a default that the engine fills in are there."""
+        found = self.site(schema, hint)
+        filled = [] if schema is None or found is ANY else self._filled(schema.value)
+        return Type("Filled", "generic", (found, union(map(literal, filled)))) if filled else found
+
+    def _filled(self, schema: JSON) -> list[str]:
+        """Names of properties, of the value itself: those of the class that the engine reads it as (`motia_generator.schema_types`)."""
+        _, value = shapes.resolve(schema, self._defs)
+        found = assertions(value)
+        if not isinstance(found, dict) or "$ref" in found or not shapes.is_class(found, self._defs):
+            return []
+        merged = shapes.merge(found, self._defs)
+        optional = set(merged.properties) - set(merged.required) - set(merged.mentioned)
+        return [
+            wire
+            for wire, part in merged.properties.items()
+            if wire in optional and default_of(part, Expr("Any"), self._defs) is not None
+        ]
 
     def query(self, schema: Schema) -> Type:
         """Query parameters: those with a default are always there, the engine fills them in."""
