@@ -36,7 +36,7 @@ def layout(drawing: Drawing) -> dict[str, Any]:
         lines.append(f"{names[box.id]}[width={width / POINTS:.4f} height={height / POINTS:.4f}]")
     labels = [_labels(arrow) for arrow in drawing.arrows]
     lines += [
-        f"{names[a.source]}->{names[a.target]}[{_label(label)}]"
+        f"{names[a.source]}->{names[a.target]}[{_label(label)}{'' if _has_head(a) else ' dir=none'}]"
         for a, label in zip(drawing.arrows, labels, strict=True)
     ]
     places, curves, whole_width, whole_height = _run("\n".join([*lines, "}"]))
@@ -74,6 +74,11 @@ def _labels(arrow: Arrow) -> list[str]:
     return [shown(text, NAME_LIMIT) for text in texts]
 
 
+def _has_head(arrow: Arrow) -> bool:
+    """What a step does with data is a line: it may read and write."""
+    return arrow.kind not in ("state", "stream") or not arrow.target.startswith(arrow.kind)
+
+
 def _label(texts: list[str]) -> str:
     if not texts:
         return ""
@@ -91,6 +96,7 @@ def _arrow(arrow: Arrow, texts: list[str], points: list[list[float]], at: list[f
         "target": arrow.target,
         "kind": arrow.kind,
         "conditional": arrow.conditional,
+        "head": _has_head(arrow),
         "topics": [topic for topic, _ in arrow.labels if topic],
         "labels": [
             {"topic": shown(topic, NAME_LIMIT) if topic else "", "label": label} for topic, label in arrow.labels

@@ -24,7 +24,7 @@ function curve(arrow, boxes, moved) {
   const source = boxes.get(arrow.source);
   const target = boxes.get(arrow.target);
   const from = [source.x + source.width, source.y + source.height / 2];
-  const end = [target.x - 8.5, target.y + target.height / 2];
+  const end = [target.x - (arrow.head ? 8.5 : 0), target.y + target.height / 2];
   const reach = Math.max(40, Math.abs(end[0] - from[0]) / 2);
   const path = `M${textOf(from)}C${from[0] + reach} ${from[1]} ${end[0] - reach} ${end[1]} ${textOf(end)}`;
   return { path, at: arrow.at && [(from[0] + end[0]) / 2, (from[1] + end[1]) / 2] };
@@ -38,9 +38,8 @@ function Label({ arrow, at }) {
 
 function Arrow({ arrow, shape, pulses, quiet }) {
   const classes = ["arrow", arrow.kind, arrow.conditional ? "conditional" : "", quiet ? "quiet" : ""].join(" ");
-  const plain = (arrow.kind === "state" || arrow.kind === "stream") && arrow.target.startsWith(arrow.kind);
   return html`<g class=${classes} data-arrow=${`${arrow.source}>${arrow.target}`}>
-    <path class="line" d=${shape.path} marker-end=${plain ? undefined : `url(#tip-${arrow.kind})`} />
+    <path class="line" d=${shape.path} marker-end=${arrow.head ? `url(#tip-${arrow.kind})` : undefined} />
     ${shape.at && html`<${Label} arrow=${arrow} at=${shape.at} />`}
     ${pulses.map((id) => html`<circle class="pulse" key=${id} r="5"><animateMotion dur=${`${PULSE}ms`} path=${shape.path} fill="freeze" calcMode="spline" keyTimes="0;1" keySplines="0.4 0 0.3 1" /></circle>`)}
   </g>`;
