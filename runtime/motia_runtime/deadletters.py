@@ -159,16 +159,19 @@ class DeadLetters:
         record = await self._log.get("dlq", id)
         return None if record is None else _read(record)
 
+    async def is_redriven(self, id: int) -> bool:
+        """Whether somebody has redriven it, or has begun to: while it is there it may have to be redriven again."""
+        return await self._log.last(_claim(id)) is not None
+
     async def redrive(self, letter: DeadLetter) -> bool:
         """Hand the event to its step again, with all its attempts; the letter goes. False: somebody else has, or it was purged. Raises `LookupError` when its
         event is no longer kept, or was cancelled."""
         subject, data, headers = await self._again(letter)
-        claim = f"rt.=l.{letter.id}"
         once = f"redrive:{letter.id}"
         began = time.monotonic()
         since = letter.story.failed_at
         try:
-            await self._log.append(claim, b"", expect=0, ttl=KEPT)
+            await self._log.append(_claim(letter.id), b"", expect=0, ttl=KEPT)
             first = True
         except Conflict:
             first = False
@@ -211,6 +214,10 @@ class DeadLetters:
 
     async def purge(self, letter: DeadLetter) -> bool:
         return await self._log.delete("dlq", letter.id)
+
+
+def _claim(id: int) -> str:
+    return f"rt.=l.{id}"
 
 
 def _headers(story: Story) -> dict[str, str]:

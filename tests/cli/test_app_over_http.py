@@ -190,6 +190,8 @@ def test_events_are_emitted_paused_redriven_purged_and_replayed(far: Far) -> Non
     wait_for(lambda: any(each["trace_id"] == emitted for each in far.told("dlq", "ls")), "no letter")
     (letter,) = [each for each in far.told("dlq", "ls") if each["trace_id"] == emitted]
     assert far.far("dlq", "redrive", str(letter["id"])).stderr == "redriven: 1\n"
+    assert far.far("dlq", "redrive", str(letter["id"])).stderr == "redriven: 0\n"
+    assert far.far("dlq", "redrive", str(letter["id"]), "999999").exit_code == 1
     wait_for(lambda: any(each.get("redrives") for each in far.told("dlq", "ls")), "no second letter")
     (again,) = [each for each in far.told("dlq", "ls") if each.get("redrives")]
     assert far.far("dlq", "purge", str(again["id"])).stderr == "purged: 1\n"

@@ -149,7 +149,10 @@ def test_dead_letters_are_listed_shown_redriven_and_purged(app: Path) -> None:
     assert run(app, "dlq", "purge").exit_code == 2
 
     (app / "mended").touch()
-    ok(app, "dlq", "redrive", number)
+    assert run(app, "dlq", "redrive", number).stderr == "redriven: 1\n"
+    again = run(app, "dlq", "redrive", number)  # as who was interrupted does
+    assert (again.exit_code, again.stderr) == (0, "redriven: 0\n")
+    assert run(app, "dlq", "purge", number).exit_code == 1
     assert json.loads(ok(app, "dlq", "ls", "--json")) == []
     until(lambda: json.loads(ok(app, "state", "get", "orders", "bad", "--json")))
 

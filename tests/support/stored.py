@@ -31,7 +31,7 @@ def records(folder: Path, *patterns: str) -> list[Record]:
     """Records by pattern, newest first within each."""
 
     async def scan(log: Log) -> list[Record]:
-        return [record for pattern in patterns for record in await log.scan(pattern, limit=10_000)]
+        return [record for pattern in patterns for record in await log.scan(pattern, limit=1_000_000)]
 
     return with_log(folder, scan)
 

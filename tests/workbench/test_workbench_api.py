@@ -173,6 +173,10 @@ def test_a_dead_letter_is_redriven_and_purged(api: Api) -> None:
     queue = next(each for each in api.get("queues")["steps"] if each["step"] == "Quote")
     assert queue["dead"] == len(api.get("dead", step="Quote")["letters"])
     assert api.send("POST", "dead", "redrive", body={"ids": [letter["id"]]}) == {"redriven": 1, "failed": []}
+    assert api.send("POST", "dead", "redrive", body={"ids": [letter["id"]]}) == {"redriven": 0, "failed": []}
+    assert api.ask("GET", "dead", letter["id"]).status_code == 410
+    assert api.ask("POST", "dead", "purge", body={"ids": [letter["id"]]}).status_code == 410
+    assert api.ask("POST", "dead", "redrive", body={"ids": [*range(1, 1002)]}).status_code == 400
     wait_for(
         lambda: any(each["redrives"] == 1 for each in api.get("dead", step="Quote")["letters"] if "redrives" in each)
     )
@@ -180,7 +184,7 @@ def test_a_dead_letter_is_redriven_and_purged(api: Api) -> None:
         assert api.ask("POST", "dead", "purge", body=nobody).status_code == 400
     assert api.send("POST", "dead", "purge", body={"where": {"step": "Quote"}})["purged"] >= 3
     assert api.get("dead", step="Quote")["letters"] == []
-    assert api.ask("GET", "dead", letter["id"]).status_code == 404
+    assert api.ask("GET", "dead", letter["id"]).status_code == 410
 
 
 def test_a_step_is_paused_and_resumed(api: Api) -> None:

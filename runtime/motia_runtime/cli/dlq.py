@@ -133,7 +133,7 @@ def redrive(ctx: click.Context, /, ids: tuple[int, ...], every: bool, dry_run: b
     from motia_runtime.cli.errors import Failure
 
     async def work(dead: Dead, wanted: Wanted) -> tuple[Sequence[DeadLetter], int, Sequence[str]]:
-        chosen = await _chosen(dead, ids, wanted)
+        chosen = await _chosen(dead, ids, wanted, again=True)
         return chosen, *await dead.redrive([] if dry_run else chosen[::-1])  # in the order in which they failed
 
     _check(ids, every, which)
@@ -177,19 +177,21 @@ def _check(ids: tuple[int, ...], every: bool, which: Mapping[str, str | None]) -
         )
 
 
-async def _chosen(dead: Dead, ids: tuple[int, ...], wanted: Wanted) -> Sequence[DeadLetter]:
-    return (await _letters(dead, ids))[::-1] if ids else await dead.find(wanted, None)
+async def _chosen(dead: Dead, ids: tuple[int, ...], wanted: Wanted, *, again: bool = False) -> Sequence[DeadLetter]:
+    return (await _letters(dead, ids, again=again))[::-1] if ids else await dead.find(wanted, None)
 
 
-async def _letters(dead: Dead, ids: tuple[int, ...]) -> list[DeadLetter]:
+async def _letters(dead: Dead, ids: tuple[int, ...], *, again: bool = False) -> list[DeadLetter]:
+    """`again`: those that were redriven before are left out, since the command may have been interrupted."""
     from motia_runtime.cli.errors import Failure
 
     found: list[DeadLetter] = []
     for number in ids:
         letter = await dead.get(number)
-        if letter is None:
+        if letter is not None:
+            found.append(letter)
+        elif not (again and await dead.is_redriven(number)):
             raise Failure(f"no dead letter {number}; `motia dlq ls` lists them")
-        found.append(letter)
     return found
 
 

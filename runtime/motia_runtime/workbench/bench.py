@@ -52,3 +52,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
 
 class Missing(LookupError):
     """What was asked for is not there. The message says what, and where to look."""
+
+
+class Gone(Missing):
+    """It was there, and has had its end."""

@@ -27,7 +27,7 @@ from motia_runtime.runner import Answer
 from motia_runtime.standings import NotPausable
 from motia_runtime.tasks import NoTask, TaskEnded, WhichTopic
 from motia_runtime.workbench.assets import GUARDED, load_assets
-from motia_runtime.workbench.bench import Bench, Missing
+from motia_runtime.workbench.bench import Bench, Gone, Missing
 from motia_runtime.workbench.call import Ask, Call
 from motia_runtime.workbench.live import Hub
 from motia_spec.model import ApiStep, Project
@@ -195,6 +195,8 @@ class LivePath:
 
 def _problem(error: Exception, path: str) -> Answer:
     match error:
+        case Gone():
+            return problem(410, _sentence(error))
         case Missing() | NoTask():
             return problem(404, _sentence(error))
         case TaskEnded():

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 
 from motia_runtime.cli.reach.broker import Broker
-from motia_runtime.cli.reach.http import Http, NotThere
+from motia_runtime.cli.reach.http import Gone, Http, NotThere
 from motia_runtime.cli.reach.way import Way
 from motia_runtime.deadletters import DeadLetter, DeadLetters, Story, Wanted
 
@@ -23,6 +23,10 @@ class Dead(Protocol):
         ...
 
     async def get(self, id: int) -> DeadLetter | None: ...
+
+    async def is_redriven(self, id: int) -> bool:
+        """For one that is not there."""
+        ...
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> tuple[int, Sequence[str]]:
         """In that order. How many were, and what was wrong with others."""
@@ -44,6 +48,9 @@ class BrokerDead:
 
     async def get(self, id: int) -> DeadLetter | None:
         return await self._dead.get(id)
+
+    async def is_redriven(self, id: int) -> bool:
+        return await self._dead.is_redriven(id)
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> tuple[int, Sequence[str]]:
         done, failed = 0, []
@@ -110,6 +117,15 @@ class HttpDead:
             return (await self._way.get(_Letter, "dead", id)).letter()
         except NotThere:
             return None
+
+    async def is_redriven(self, id: int) -> bool:
+        try:
+            await self._way.get(_Letter, "dead", id)
+        except Gone:
+            return True
+        except NotThere:
+            pass
+        return False
 
     async def redrive(self, letters: Sequence[DeadLetter]) -> tuple[int, Sequence[str]]:
         answers = await self._send(_Redriven, "redrive", [letter.id for letter in letters])

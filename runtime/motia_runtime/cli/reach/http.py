@@ -36,6 +36,10 @@ class NotThere(Failure):
     """The app has no such thing. The message is the app's."""
 
 
+class Gone(NotThere):
+    """Any more: it has had its end."""
+
+
 class _Problem(msgspec.Struct):
     title: str = ""
     detail: str = ""
@@ -165,8 +169,8 @@ class Http:
             return Failure(
                 f"the app at {where} is older than this command and can't answer it; update it, or leave out --url to go to its broker"
             )
-        if status == 404:
-            return NotThere(detail)
+        if status in (404, 410):
+            return (NotThere if status == 404 else Gone)(detail)
         if status == 422 and told.errors:
             what = told.title.removeprefix("The ").removesuffix(" does not fit its schema")
             return ValidationFailed(what, told.errors)

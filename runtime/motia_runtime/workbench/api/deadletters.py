@@ -9,7 +9,7 @@ import msgspec
 
 from motia_runtime.deadletters import DeadLetter, DeadLetters, Wanted
 from motia_runtime.http.problems import Refused
-from motia_runtime.workbench.bench import Missing
+from motia_runtime.workbench.bench import Gone, Missing
 from motia_runtime.workbench.call import Call, moment, number
 
 SHOWN = 1_000  # letters in a list
@@ -38,7 +38,9 @@ async def get_letter(call: Call) -> Any:
 async def _letter(dead: DeadLetters, id: int) -> DeadLetter:
     found = await dead.get(id)
     if found is None:
-        raise Missing(f"there is no dead letter {id}; it was redriven or purged, or is older than 30 days")
+        if await dead.is_redriven(id):
+            raise Gone(f"dead letter {id} was redriven")
+        raise Missing(f"there is no dead letter {id}; it was purged, or is older than 30 days")
     return found
 
 
@@ -49,21 +51,30 @@ class Chosen(msgspec.Struct, frozen=True):
     where: Wanted | None = None
     all: bool = False
 
-    async def letters(self, dead: DeadLetters) -> Sequence[DeadLetter]:
-        """In the order in which they failed. Raises `Refused`, `Missing`."""
+    async def letters(self, dead: DeadLetters, *, again: bool = False) -> Sequence[DeadLetter]:
+        """In the order in which they failed. Raises `Refused`, `Missing`, and `Gone` for one that was redriven unless `again`, which leaves it out."""
         filtered = self.where is not None and self.where != Wanted()
         if (self.ids is not None) + filtered + self.all != 1:
             raise Refused(400, "Choose letters by one of ids, where (with a filter in it) and all: true.")
         if self.ids is not None:
-            return [await _letter(dead, each) for each in self.ids[:SHOWN]]
+            if len(self.ids) > SHOWN:
+                raise Refused(400, f"Name {SHOWN:,} letters at most, not {len(self.ids):,}; or choose them by where.")
+            found = []
+            for each in self.ids:
+                try:
+                    found.append(await _letter(dead, each))
+                except Gone:
+                    if not again:
+                        raise
+            return found
         return list(reversed(await dead.every(self.where if self.where is not None and filtered else Wanted())))
 
 
 async def redrive(call: Call) -> Any:
-    """Hand events to their steps again. Each letter is redriven once, also when others do it at the same time."""
+    """Hand events to their steps again. Each letter is redriven once, also when others do it at the same time, or when it is asked for again."""
     dead = DeadLetters(call.bench.log)
     done, failed = 0, []
-    for letter in await (await call.body(Chosen)).letters(dead):
+    for letter in await (await call.body(Chosen)).letters(dead, again=True):
         try:
             done += await dead.redrive(letter)
         except LookupError as problem:
