@@ -36,7 +36,7 @@ from support.waiting import wait_for
 
 SHORT = Size(seconds=4, keys=20, delays=40, letters=20, cells=2, interrupted=0, instances=2, clients=8)
 LONG = Size(seconds=120, keys=200, delays=600, letters=500, cells=16, interrupted=5)
-FULL = Size(seconds=600, keys=1_000, delays=10_000, letters=500, cells=50, interrupted=5)
+FULL = Size(seconds=600, keys=1_000, delays=10_000, letters=500, cells=16, interrupted=5)
 WAITS = {**HURRIED, "motia_runtime.controls.idempotency:LEASE": 4.0, "motia_runtime.controls.idempotency:RENEWED": 1.0}
 SETTLED = 120.0  # seconds in which all that was begun has ended
 EARLY = 0.05  # seconds by which a delay may be short: clocks of one machine, read by two processes

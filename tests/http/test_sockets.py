@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,10 @@ import pytest
 from motia_runtime.bind import Bindings
 from motia_runtime.clock import SystemClock
 from motia_runtime.execute import Executor
+from motia_runtime.http.cycle import Cycle
+from motia_runtime.http.protocol import Connection
 from motia_runtime.http.server import Limits
+from motia_runtime.http.socket import Socket
 from motia_runtime.http.streams.routes import StreamRoutes
 from motia_runtime.live.door import Door
 from motia_runtime.live.hub import Hub
@@ -166,3 +170,34 @@ async def test_an_app_without_streams_has_no_socket(site: Any, step: Any) -> Non
     with pytest.raises(Refused) as refused:
         await connect(app.server.port)
     assert refused.value.status == 404
+
+
+@pytest.mark.parametrize("polite", [True, False])
+async def test_connections_that_are_gone_are_no_work_for_the_garbage_collector(place: Open, polite: bool) -> None:
+    """It comes by every few million objects: thousands of connections would wait for it."""
+    there = await place()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            socket = await connect(there.site.server.port)
+            await socket.join("board", "g")
+            await socket.next()
+            reader, writer = await there.site.connect()
+            writer.write(b"GET /x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            await reader.readuntil(b"\r\n\r\n")
+            if polite:
+                await socket.close()
+                writer.close()
+            else:
+                socket.writer.transport.abort()
+                writer.transport.abort()
+        await until(lambda: there.open == (0, 0, 0))
+        await asyncio.sleep(0.1)  # their tasks end, and their transports are closed
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        assert not [each for each in gc.garbage if isinstance(each, Connection | Cycle | Socket)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()

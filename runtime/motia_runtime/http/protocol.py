@@ -98,7 +98,8 @@ class Connection(HttpToolsProtocol):
             self.state.sockets -= 1
             self._socket.lost()
         self.flow.resume_writing()
-        self.parser = None  # breaks the reference cycle with it
+        # Reference cycles otherwise, and the garbage collector comes by too seldom for thousands of connections.
+        self.parser = self.parsed = self.running = self._socket = None
 
     def data_received(self, data: bytes) -> None:
         if self._socket is not None:

@@ -76,8 +76,8 @@ class Socket:
                 self.close(1011, "internal error")
         finally:
             connection.tasks.discard(self.task)
-            self.scope.clear()  # a reference cycle otherwise
-            self.on_drained = self.on_lost = None
+            self.scope.clear()  # reference cycles otherwise, and the garbage collector comes by too seldom for thousands of them
+            self.on_drained = self.on_lost = self.task = None
 
     # -- what the connection calls --
 

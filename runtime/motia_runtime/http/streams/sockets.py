@@ -84,7 +84,7 @@ class SocketClient(Client):
         self._refused = 0
         task = asyncio.current_task()
         assert task is not None
-        self._task = task
+        self._task: asyncio.Task[None] | None = task
         socket.on_drained = self.flush
         socket.on_lost = task.cancel
 
@@ -93,8 +93,12 @@ class SocketClient(Client):
 
     def close(self, code: int, reason: str) -> None:
         self._socket.close(code, reason)
-        if asyncio.current_task() is not self._task:
+        if self._task is not None and asyncio.current_task() is not self._task:
             self._task.cancel()  # it may wait for something else than the client
+
+    def leave(self) -> None:
+        super().leave()
+        self._task = None  # a reference cycle otherwise
 
     async def hear(self, text: str | None) -> None:
         """A message of the client."""
