@@ -174,6 +174,7 @@ def test_revisions_are_compared(page: Page, api: Api) -> None:
         -1
     ]["key"]
     visit(page, api, f"/state/orders/{order}")
+    page.see('"sku"', ".json")  # a small value is open as a whole
     page.press("[data-tab=history]")
     page.see('+   "status": "paid"', "[data-test=diff]")
     page.see('-   "status": "new"', "[data-test=diff]")

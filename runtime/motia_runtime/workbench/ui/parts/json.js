@@ -5,6 +5,7 @@ import { html, useState } from "../lib/ui.js";
 const SHOWN = 200; // entries of a list or object
 const COLOURED = 30_000; // characters; longer text is shown plain
 const DEEP = 2; // levels that are open at first
+const SMALL = 40; // entries of a value that is open as a whole
 
 /** Tokens of JSON text: [kind, text]. Text that is no JSON is one token after the other all the same. */
 export function tokens(text) {
@@ -29,6 +30,17 @@ function Scalar({ value }) {
   return html`<span class=${`j-${kind}`}>${JSON.stringify(value)}</span>`;
 }
 
+/** How many entries a value has in all, as far as `most`. */
+function count(value, most) {
+  if (value === null || typeof value !== "object") return 0;
+  let found = 0;
+  for (const each of Object.values(value)) {
+    found += 1 + count(each, most - found);
+    if (found > most) break;
+  }
+  return found;
+}
+
 function Entry({ name, value, depth }) {
   const label = name === undefined ? null : html`<span class="j-name">${typeof name === "number" ? name : JSON.stringify(name)}</span><span class="j-mark">: </span>`;
   if (value === null || typeof value !== "object") return html`<div class="j-line">${label}<${Scalar} value=${value} /></div>`;
@@ -49,4 +61,4 @@ function Branch({ label, value, depth }) {
   </div>`;
 }
 
-export const Json = ({ value }) => html`<div class="json"><${Entry} value=${value} depth=${0} /></div>`;
+export const Json = ({ value }) => html`<div class="json"><${Entry} value=${value} depth=${count(value, SMALL) <= SMALL ? -Infinity : 0} /></div>`;
