@@ -143,9 +143,14 @@ def stopped(folder: Path) -> Iterator[None]:
 
 
 def copied(image: Path, number: int) -> Path:
+    """The disk as it was at one instant: copied anew when the kernel has written to it meanwhile, which no loss of power looks like."""
     copy = image.parent / f"copy{number}"
-    subprocess.run(["cp", "--sparse=always", str(image), str(copy)], check=True)
-    return copy
+    for _ in range(50):
+        before = image.stat().st_mtime_ns
+        subprocess.run(["cp", "--sparse=always", str(image), str(copy)], check=True)
+        if image.stat().st_mtime_ns == before:
+            return copy
+    raise AssertionError("the disk does not come to rest")
 
 
 def cut_off(disk: tuple[Path, Path], durability: str) -> list[Cut]:
