@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from motia_runtime.bind import Bound
 from motia_runtime.context import Context, SyncContext
@@ -36,7 +36,7 @@ class Executor:
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="motia-step")
-        self.watchdog = Watchdog(asyncio.get_running_loop())
+        self.watchdog = Watchdog.of(asyncio.get_running_loop())
 
     async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
         """The function's result. Raises what it raises, or `HandlerTimeout`."""
@@ -106,7 +106,6 @@ class Executor:
         raise HandlerTimeout(f"no result after {timeout:g} s")
 
     def close(self) -> None:
-        self.watchdog.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -114,7 +113,17 @@ class Watchdog:
     """Cancels handlers that run past their timeout, and interrupts one that blocks the loop for longer than its own.
 
     A timer per run would cost more than a short handler; one look at all of them every `PULSE` costs nothing, and a timeout of less than
-    `PRECISE` gets a timer of its own."""
+    `PRECISE` gets a timer of its own. There is one for each loop, whatever engines come and go in it; it lives until the loop is closed."""
+
+    _all: ClassVar[dict[asyncio.AbstractEventLoop, Watchdog]] = {}
+
+    @classmethod
+    def of(cls, loop: asyncio.AbstractEventLoop) -> Watchdog:
+        """To be asked for in the loop's own thread."""
+        watchdog = cls._all.get(loop)
+        if watchdog is None:
+            watchdog = cls._all[loop] = cls(loop)
+        return watchdog
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -122,10 +131,8 @@ class Watchdog:
         self._watched: dict[asyncio.Task[Any], tuple[float, float]] = {}  # deadline by the loop's clock, timeout
         self._expired: set[asyncio.Task[Any]] = set()
         self._beat = time.monotonic()
-        self._stopped = threading.Event()
-        self._pulse = loop.call_later(PULSE, self._sign_of_life)
-        self._thread = threading.Thread(target=self._watch, name="motia-watchdog", daemon=True)
-        self._thread.start()
+        loop.call_later(PULSE, self._sign_of_life)
+        threading.Thread(target=self._watch, name="motia-watchdog", daemon=True).start()
 
     def watch(self, timeout: float, task: asyncio.Task[Any] | None = None) -> asyncio.Task[Any]:
         """Begin to watch the current task, which is returned, until `forget`."""
@@ -155,17 +162,13 @@ class Watchdog:
         if self._expired:
             self._expired.discard(task)
 
-    def stop(self) -> None:
-        self._stopped.set()
-        self._pulse.cancel()
-
     def _sign_of_life(self) -> None:
         self._beat = time.monotonic()
         now = self._loop.time()
         for task, watch in list(self._watched.items()):
             if watch[0] <= now:
                 self._expire(task, watch)
-        self._pulse = self._loop.call_later(PULSE, self._sign_of_life)
+        self._loop.call_later(PULSE, self._sign_of_life)
 
     def _expire(self, task: asyncio.Task[Any], watch: tuple[float, float]) -> None:
         if task not in self._expired and self._watched.get(task) is watch:
@@ -173,7 +176,8 @@ class Watchdog:
             task.cancel()
 
     def _watch(self) -> None:
-        while not self._stopped.wait(PULSE):
+        while not self._loop.is_closed():
+            time.sleep(PULSE)
             blocked = time.monotonic() - self._beat
             if blocked < 4 * PULSE:
                 continue
@@ -182,6 +186,7 @@ class Watchdog:
             if watch is not None and blocked > watch[1]:
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
+        self._all.pop(self._loop, None)
 
 
 def exited(problem: BaseException) -> HandlerExited:
