@@ -152,7 +152,7 @@ async def _connected(
 ) -> AsyncIterator[Broker]:
     link = await connect_link(settings, name=f"motia {project.name}")
     try:
-        log = NatsLog(link, project.nats, embedded=embedded, now=now)
+        log = NatsLog(link, project.nats, store=folder(project.root) / "store" if embedded else None, now=now)
         yield Broker(log, settings.shown, embedded, link, store, settings)
     finally:
         await link.close()

@@ -231,8 +231,9 @@ class Log(Protocol):
         """Of the consumer of that name; zeros when there is none."""
         ...
 
-    async def backlogs(self) -> dict[str, Backlog]:
-        """Of every durable consumer of the app, by name: one question a stream, however many there are."""
+    async def backlogs(self, *, keep: bool = False) -> dict[str, Backlog]:
+        """Of every durable consumer of the app, by name: one question a stream, however many there are. With `keep`, what has ended has been kept
+        where the broker's own record of a consumer is not: should the broker lose one, it begins behind that again, not with what is new."""
         ...
 
     def connected(self) -> bool: ...

@@ -3,11 +3,14 @@
 A plan may go when nobody can ask for it any more: when each input that was delivered before it was stored has ended, and so long ago that no engine still
 has a lease on it. So a round notes the newest plan and how far each consumer has got, and a later round, when all of them have ended that far, purges
 up to that plan.
+
+A round also has it kept how far each consumer has got (`Log.backlogs`): before the plans go that one needs which the broker has lost and gives again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 
 import msgspec
@@ -18,6 +21,8 @@ from motia_runtime.orphans import STALE, Orphans, plans_of, read_note
 from motia_runtime.ports import Clock, Log, LogUnavailable, Record
 
 EVERY = 15.0  # seconds between rounds, while there are plans
+SELDOM = 60.0  # seconds until the next one, when there are none: runs without effects have ended, too
+LAST = 2.0  # seconds that the last look may take
 HELD = 3 * LEASE  # seconds that a plan stays at least
 PAGE = 500
 TOGETHER = 32  # plans completed at once, which share what is read of the log
@@ -58,6 +63,9 @@ class Sweeper:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
+            with contextlib.suppress(LogUnavailable, TimeoutError):
+                async with asyncio.timeout(LAST):
+                    await self._log.backlogs(keep=True)
 
     async def _sweep_for_ever(self) -> None:
         while True:
@@ -66,7 +74,9 @@ class Sweeper:
                     self._commits.planned.clear()
             except LogUnavailable as problem:
                 _log.debug("plans are swept later: %s", problem)
-            await self._commits.planned.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SELDOM):
+                    await self._commits.planned.wait()
             await self._clock.pause(EVERY)
 
     async def round(self) -> bool:
@@ -74,9 +84,9 @@ class Sweeper:
         await self._orphans.finish_own(self._commits)
         oldest_open, waiting = await self._adopt()
         newest = await self._log.newest("tx")
+        backlogs = await self._log.backlogs(keep=True)
         if self._horizon is None:
             if newest > self._purged:
-                backlogs = await self._log.backlogs()
                 delivered = {name: backlog.delivered for name, backlog in backlogs.items()}
                 self._horizon = _Horizon(self._clock.steady(), newest, delivered)
                 self._ended = False
@@ -88,7 +98,6 @@ class Sweeper:
                     self._purged = through
                 self._horizon = None
             else:
-                backlogs = await self._log.backlogs()
                 self._ended = all(
                     name not in backlogs or backlogs[name].ended >= seq for name, seq in self._horizon.delivered.items()
                 )

@@ -63,7 +63,7 @@ async def on_broker(spec: str, handlers: dict[str, str], use: Callable[[Bench], 
             link = await connect(server.settings, name="bench")
             try:
                 await reconcile(link, project, store=server.store)
-                await use(Bench(server, NatsLog(link, project.nats, embedded=True), folder))
+                await use(Bench(server, NatsLog(link, project.nats, store=server.store), folder))
             finally:
                 await link.close()
         finally:

@@ -125,7 +125,7 @@ async def one_round(server: EmbeddedServer, prefix: str, fast: bool) -> Numbers:
     link = await connect(server.settings, name="bench", fast=fast)
     project = Project(root=Path("/"), files=(), name="bench", nats=Nats(prefix=prefix))
     await reconcile(link, project, store=server.store)
-    log = NatsLog(link, project.nats, embedded=True)
+    log = NatsLog(link, project.nats, store=server.store)
     numbers: Numbers = {}
     await awaited(log, numbers)
     for width in (64, 256):

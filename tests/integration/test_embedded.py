@@ -49,7 +49,7 @@ async def link(server: EmbeddedServer, request: pytest.FixtureRequest) -> AsyncI
 async def a_log(server: EmbeddedServer, link: Link) -> NatsLog:
     project = Project(root=Path("/"), files=(), name="test", nats=Nats(prefix="app"))
     await reconcile(link, project, store=server.store, keep=("c",))
-    return NatsLog(link, project.nats, embedded=True)
+    return NatsLog(link, project.nats, store=server.store)
 
 
 async def until(check: Callable[[], object], within: float = 20.0) -> float:

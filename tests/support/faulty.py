@@ -226,9 +226,9 @@ class FaultyLog:
         await self._stand()
         return await self._log.backlog(name)
 
-    async def backlogs(self) -> dict[str, Backlog]:
+    async def backlogs(self, *, keep: bool = False) -> dict[str, Backlog]:
         await self._stand()
-        return await self._log.backlogs()
+        return await self._log.backlogs(keep=keep)
 
 
 class _Delivery:

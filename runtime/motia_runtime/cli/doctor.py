@@ -38,7 +38,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     """Examine the broker and all that it stores, from end to end.
 
     Reads each record of each stream of the app and changes nothing; beside a running app it takes its share of the broker. Exits with 1 when
-    something is bad. Damage to the positions of consumers can't be seen: NATS keeps no checksum of them.
+    something is bad. Damage that gives a consumer another position can't be seen: NATS keeps no checksum of them.
     """
     from motia_runtime.cli.console import emit_json, paint
     from motia_runtime.cli.project import load

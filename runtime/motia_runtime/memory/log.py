@@ -297,7 +297,7 @@ class MemoryLog:
         durable = self._durables.get(name)
         return durable.backlog() if durable is not None else Backlog(0, 0)
 
-    async def backlogs(self) -> dict[str, Backlog]:
+    async def backlogs(self, *, keep: bool = False) -> dict[str, Backlog]:
         return {name: durable.backlog() for name, durable in self._durables.items()}
 
     async def pause(self, name: str, until: float) -> None:

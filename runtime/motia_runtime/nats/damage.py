@@ -1,13 +1,15 @@
 """What a broken disk has done to the store: never passed over in silence.
 
 NATS keeps a checksum of each record and of what it knows of a stream. A stream whose description is damaged it leaves out at its start, so that an
-app would make a new, empty one in its place; records that are damaged it leaves out of what it gives. It has none of the position of a consumer:
-damage there is found by nobody.
+app would make a new, empty one in its place; records that are damaged it leaves out of what it gives. It has none of the position of a consumer: one that
+can't be read at all is left out, and made again (`positions`); damage that gives another position is found by nobody.
 """
 
 from __future__ import annotations
 
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,9 +19,10 @@ from motia_runtime.nats.reads import PAGE, Reader
 from motia_runtime.nats.streams import Layout
 from motia_runtime.ports import LogUnavailable
 
-# What nats-server says at a start about streams and consumers that it can't take back. Of damage in its index alone it recovers by itself.
+# What nats-server says at a start about streams that it can't take back: of damage in its index alone it recovers by itself, and lost consumers are made
+# again. A damaged word in the description of either makes it one of a newer server, for which it takes the stream out of service.
 _LEFT_OUT = re.compile(
-    r"\[(?:WRN|ERR)\]\s+(.*(?:metafile|metasum|checksum file|recreating stream|adding stream|restoring consumer|adding consumer).*)"
+    r"\[(?:WRN|ERR)\]\s+((?:(?![^'\"]*consumer).*(?:metafile|metasum|checksum file|recreating stream|adding stream)|.*unsupported (?:stream|consumer)).*)"
 )
 
 
@@ -63,8 +66,16 @@ class Examined(msgspec.Struct, frozen=True):
 
 
 def left_out(log: bytes) -> list[str]:
-    """What the lines of a server's log say of streams and consumers that it could not take back."""
+    """What the lines of a server's log say of streams that it could not take back."""
     return [found[1].strip() for line in log.decode(errors="replace").splitlines() if (found := _LEFT_OUT.search(line))]
+
+
+def set_aside(store: Path, stream: str, name: str) -> None:
+    """Move what the embedded server can't read of a consumer out of its way, to `damaged` beside the store."""
+    for there in store.glob(f"jetstream/*/streams/{stream}/obs/{name}"):
+        kept = store.parent / "damaged" / f"{stream}.{name}.{time.time_ns()}"
+        kept.parent.mkdir(exist_ok=True)
+        there.rename(kept)
 
 
 async def lost_bytes(link: Link, stream: str) -> int:

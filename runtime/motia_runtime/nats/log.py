@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from motia_runtime.nats.batches import Batches, Message
 from motia_runtime.nats.durables import Durables
 from motia_runtime.nats.feed import NatsFeed
 from motia_runtime.nats.link import Link, problem
+from motia_runtime.nats.positions import Positions
 from motia_runtime.nats.pulls import NatsConsumer
 from motia_runtime.nats.reads import Reader, patiently
 from motia_runtime.nats.streams import Layout
@@ -51,7 +53,7 @@ class _Purged(msgspec.Struct):
 class NatsLog:
     """See the module. Lives as long as the link; closing the link ends it. The streams must be there (`reconcile`).
 
-    `embedded`: there is one replica, whatever the spec says. `ack_wait`: seconds until an un-ended delivery comes again. `now`: what time it is,
+    `store`: the folder of an embedded server; there is one replica, whatever the spec says. `ack_wait`: seconds until an un-ended delivery comes again. `now`: what time it is,
     by the clock that `at` of an append goes by."""
 
     def __init__(
@@ -59,7 +61,7 @@ class NatsLog:
         link: Link,
         nats: Nats,
         *,
-        embedded: bool = False,
+        store: Path | None = None,
         ack_wait: float = ACK_WAIT,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -68,9 +70,9 @@ class NatsLog:
         self._layout = Layout(nats.prefix)
         self._tails = Tails(nats.prefix)
         self._ack_wait = ack_wait
-        self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and not embedded)
+        self._reader = Reader(link, self._layout, leader=nats.replicas > 1 and store is None)
         self._batches = {part: Batches(link, self._layout.stream(part)) for part in TOGETHER}
-        self._durables = Durables(link, self._layout)
+        self._durables = Durables(link, self._layout, self._reader, Positions(self._reader, self.append), store)
         self.feed = NatsFeed(link, self._layout)
         self._loop = asyncio.get_running_loop()
         self._us = secrets.token_hex(6)
@@ -240,7 +242,7 @@ class NatsLog:
         return await patiently(lambda: self._purge(stream, below)) if below["seq"] > 1 else 0
 
     async def newest(self, part: str) -> int:
-        return await self._reader.newest(part)
+        return await self._reader.newest(self._layout.stream(part))
 
     async def _purge(self, stream: str, what: dict[str, Any]) -> int:
         status, _, data = await self._link.request(f"$JS.API.STREAM.PURGE.{stream}", msgspec.json.encode(what))
@@ -310,8 +312,8 @@ class NatsLog:
     async def backlog(self, name: str) -> Backlog:
         return await self._durables.backlog(name) or Backlog(0, 0)
 
-    async def backlogs(self) -> dict[str, Backlog]:
-        return await self._durables.backlogs()
+    async def backlogs(self, *, keep: bool = False) -> dict[str, Backlog]:
+        return await self._durables.backlogs(keep=keep)
 
     async def pause(self, name: str, until: float) -> None:
         if not await self._durables.pause(name, until):

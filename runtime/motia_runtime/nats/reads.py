@@ -33,6 +33,7 @@ class _State(msgspec.Struct):
 
 
 class _Info(msgspec.Struct):
+    created: str = ""
     state: _State = msgspec.field(default_factory=_State)
     total: int = 0
     error: dict[str, Any] | None = None
@@ -74,9 +75,13 @@ class Reader:
         found = await self._all_newest(f"sched.{pattern}", self._schedule)
         return sorted(found, key=lambda each: (each.at, each.seq))[:limit]
 
-    async def newest(self, part: str) -> int:
-        stream = self._layout.stream(part)
+    async def newest(self, stream: str) -> int:
         return (await patiently(lambda: self._info(stream, b""))).state.last_seq
+
+    async def since_when(self, stream: str) -> tuple[float, int]:
+        """When it was made, seconds since the epoch by the broker's clock, and its newest seq."""
+        info = await patiently(lambda: self._info(stream, b""))
+        return seconds(info.created), info.state.last_seq
 
     async def scan(self, pattern: str, *, limit: int, before: int | None) -> list[Record]:
         """Streams are read forwards only: look at ever larger stretches from the end until enough has been found."""

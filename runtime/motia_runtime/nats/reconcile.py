@@ -18,7 +18,8 @@ from motia_runtime.nats.damage import lost_bytes
 from motia_runtime.nats.durables import NOT_FOUND, listed
 from motia_runtime.nats.embedded import SPARE
 from motia_runtime.nats.link import ELECTION, LOG, Link, problem
-from motia_runtime.nats.reads import patiently
+from motia_runtime.nats.positions import kept_positions, place
+from motia_runtime.nats.reads import Reader, patiently
 from motia_runtime.nats.streams import RUN_BYTES, Config, Layout, desired
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.revisions import revisions
@@ -96,12 +97,15 @@ async def reconcile(
         raise ReconcileFailed(
             "; ".join(blocked) + ". Set another nats.prefix, or remove the stream with its data: `nats stream rm`"
         )
-    for difference, (subject, body) in todo:
-        reply = await _api(link, subject, body)
-        if reply.error and reply.error.err_code in NO_ROOM:
-            raise ReconcileFailed(f"{difference}: {_no_room(body, store)}")
-        if reply.error and reply.error.err_code not in NOT_FOUND:
-            raise ReconcileFailed(f"{difference}: the server refuses: {reply.error.description}")
+    for difference, requests in todo:
+        if difference.action == "create" and difference.detail:
+            LOG.error("%s", difference)
+        for path, body in requests:
+            reply = await _api(link, path, body)
+            if reply.error and reply.error.err_code in NO_ROOM:
+                raise ReconcileFailed(f"{difference}: {_no_room(body, store)}")
+            if reply.error and reply.error.err_code not in NOT_FOUND:
+                raise ReconcileFailed(f"{difference}: the server refuses: {reply.error.description}")
     if store is not None and any(difference.action == "create" for difference, _ in todo):
         await asyncio.to_thread(sync_tree, store)
     if store is not None:
@@ -115,15 +119,17 @@ async def reconcile(
     return [difference for difference, _ in todo]
 
 
-Request = tuple[str, Config]
+Request = tuple[str, Config]  # path of the JetStream API
 
 
 async def _compare(
     link: Link, project: Project, embedded: bool, keep: Collection[str] | None
-) -> list[tuple[Difference, Request]]:
+) -> list[tuple[Difference, tuple[Request, ...]]]:
     kept = revisions(project)
     replicas = 1 if embedded else project.nats.replicas
-    found: list[tuple[Difference, Request]] = []
+    layout = Layout(project.nats.prefix)
+    found: list[tuple[Difference, tuple[Request, ...]]] = []
+    lost: list[tuple[str, Config]] = []
     existing: set[str] = set()
     for want in desired(project.nats, history=kept.state, items=kept.items, replicas=replicas):
         name = want["name"]
@@ -131,7 +137,7 @@ async def _compare(
         if reply.error:
             if reply.error.err_code not in NOT_FOUND:
                 raise ReconcileFailed(f"stream {name}: {reply.error.description}")
-            found.append((Difference("create", f"stream {name}"), (f"STREAM.CREATE.{name}", want)))
+            lost.append((name, want))
             continue
         existing.add(name)
         changes = _changes(reply.config, want)
@@ -140,17 +146,31 @@ async def _compare(
             action: Literal["blocked", "update"] = "blocked" if fixed else "update"
             detail = ", ".join(fixed or [change for _, change in changes])
             config = {**reply.config, **want}
-            found.append((Difference(action, f"stream {name}", detail), (f"STREAM.UPDATE.{name}", config)))
+            found.append((Difference(action, f"stream {name}", detail), ((f"STREAM.UPDATE.{name}", config),)))
+    rt = layout.stream("rt")
+    positions = await kept_positions(Reader(link, layout, leader=False)) if rt in existing else {}
+    for name, want in lost:
+        come = max((position.ended for (stream, _), position in positions.items() if stream == name), default=0)
+        detail = f"it was there before, with {come} records or more, and the broker has lost it" if come else ""
+        found.append((Difference("create", f"stream {name}", detail), ((f"STREAM.CREATE.{name}", want),)))
     wanted = durables(project) if keep is None else keep
-    for stream in Layout(project.nats.prefix).consumed:
+    for stream in layout.consumed:
         if stream in existing:
-            infos, _ = await listed(link, stream, project.nats.prefix)
+            infos, unreachable = await listed(link, stream, project.nats.prefix)
             for info in infos:
                 # one that somebody consumes from belongs to another version of the app, which runs beside this one
                 if f"{stream}.{info.name}" not in wanted and not info.num_waiting:
-                    request: Request = (f"CONSUMER.DELETE.{stream}.{info.name}", {})
+                    # first where it has come: as a new one, should a step need it again, it begins with what is new
+                    forget: Request = (f"STREAM.PURGE.{rt}", {"filter": layout.wire(place(stream, info.name))[1]})
+                    remove: Request = (f"CONSUMER.DELETE.{stream}.{info.name}", {})
                     why = f"no step of stream {stream} needs it"
-                    found.append((Difference("remove", f"consumer {info.name}", why), request))
+                    found.append((Difference("remove", f"consumer {info.name}", why), (forget, remove)))
+            there = {*(info.name for info in infos), *unreachable}
+            for of, name in positions:
+                if of == stream and name not in there and f"{stream}.{name}" not in wanted:
+                    forget = (f"STREAM.PURGE.{rt}", {"filter": layout.wire(place(stream, name))[1]})
+                    why = f"the broker has lost it, and no step of stream {stream} needs it"
+                    found.append((Difference("remove", f"consumer {name}", why), (forget,)))
     return found
 
 

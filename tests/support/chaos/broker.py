@@ -27,6 +27,7 @@ class Broker:
 
     def __init__(self, folder: Path, *, store: Path | None = None, max_file: int = 4 << 30) -> None:
         self.port = free_port()
+        self.store = store or folder / "store"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -35,7 +36,7 @@ class Broker:
                 [
                     f'listen: "127.0.0.1:{self.port}"',
                     f"log_file: {json.dumps(str(folder / 'server.log'))}",
-                    f"jetstream {{ store_dir: {json.dumps(str(store or folder / 'store'))}, max_mem: 64MB, "
+                    f"jetstream {{ store_dir: {json.dumps(str(self.store))}, max_mem: 64MB, "
                     f'max_file: {max_file}, sync_interval: "100ms" }}',
                 ]
             )

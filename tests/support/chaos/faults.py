@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import signal
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -199,6 +200,20 @@ class StopBroker(KillBroker):
         world.broker.stop()
 
 
+class LoseConsumer(KillBroker):
+    """kill -9 of nats-server, whose disk has lost a consumer when it comes back: it would not be missed by anybody else."""
+
+    kind, on_broker = "lose consumer", True
+
+    def pick(self, rng: random.Random) -> None:
+        self.which = rng.random()
+
+    def inject(self, world: World) -> None:
+        world.broker.kill()
+        there = sorted(world.broker.store.glob("jetstream/*/streams/*/obs/*"))
+        shutil.rmtree(there[int(self.which * len(there))])
+
+
 class FreezeBroker(Fault):
     kind, on_broker = "freeze broker", True
 
@@ -245,5 +260,5 @@ def fill(disk: Path) -> None:
 
 ALL: tuple[type[Fault], ...] = (
     KillApp, StopApp, PauseApp, CrashPoint, CrashPoint, CrashPoint, ClockStep, Cut, Hole, Stall, Drip, KillBroker, KillBroker,
-    StopBroker, FreezeBroker, FullDisk,
+    LoseConsumer, StopBroker, FreezeBroker, FullDisk,
 )  # fmt: skip
