@@ -97,17 +97,29 @@ async def test_every_filter_alone_and_together(index: TraceIndex, log: MemoryLog
 async def test_a_summary_tells_what_a_trace_has_come_to(index: TraceIndex, log: MemoryLog) -> None:
     attempts = [
         run(1, 10, step="Root", started=1.0, trigger=Trigger(type="api", method="POST", path="/orders")),
-        run(1, 11, parent_id=f"{10:016x}", outcome="retry", started=2.0, trigger=Trigger(type="event", event_id="7")),
+        run(
+            1,
+            11,
+            parent_id=f"{10:016x}",
+            outcome="retry",
+            started=2.0,
+            trigger=Trigger(type="event", event_id="7"),
+            error=ErrorInfo("Busy", "come later"),
+        ),
         run(1, 12, parent_id=f"{10:016x}", attempt=2, started=3.0, trigger=Trigger(type="event", event_id="7")),
     ]
     write(log, attempts[:2])
     await index.catch_up()
     [summary] = (await index.traces()).items
     assert (summary.root, summary.outcome, summary.runs, summary.steps) == ("Root", "retry", 2, ["Root", "A"])
+    assert summary.error == "Busy: come later"
+    tree = await index.trace(summary.trace_id)
+    assert tree is not None
+    assert tree.summary == summary
     write(log, attempts[2:])
     await index.catch_up()
     [summary] = (await index.traces()).items
-    assert (summary.outcome, summary.runs, summary.duration) == ("ok", 3, 2.5)
+    assert (summary.outcome, summary.error, summary.runs, summary.duration) == ("ok", "", 3, 2.5)
     tree = await index.trace(summary.trace_id)
     assert tree is not None
     assert tree.summary == summary

@@ -67,7 +67,8 @@ class Queries:
         ).fetchall()
         items = []
         for number, trace, started, ended, runs, root, outcome in rows[:limit]:
-            items.append(TraceSummary(trace, started, ended - started, runs, root, outcome, self._steps(number)))
+            error = "" if outcome == "ok" else self._store.worst(number)[1]
+            items.append(TraceSummary(trace, started, ended - started, runs, root, outcome, self._steps(number), error))
         return Page(items, _next(rows, limit, started=2, id=0))
 
     def _steps(self, trace: int) -> list[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from motia_runtime.observe.feed import Stored
-from motia_runtime.observe.view import WORST
+from motia_runtime.observe.view import WORST, told
 from motia_runtime.records import RunRecord
 from motia_runtime.redaction import NOTHING
 
@@ -158,7 +158,7 @@ class Store:
             " started = min(ifnull(started, ?1), ?1), ended = max(ifnull(ended, ?3), ?3), runs = ?4, outcome = ?5, seq = ?6"
             " WHERE id = ?7",
             [
-                (t.started, t.root, t.ended, t.runs, (self._worst(t.id) if t.bad else None) or "ok", t.seq, t.id)
+                (t.started, t.root, t.ended, t.runs, self.worst(t.id)[0] if t.bad else "ok", t.seq, t.id)
                 for t in traces.values()
             ],
         )
@@ -188,12 +188,13 @@ class Store:
                     (event, record.step, *range_of(trace.id)),
                 )
 
-    def _worst(self, trace: int) -> str | None:
+    def worst(self, trace: int) -> tuple[str, str]:
+        """Outcome and error of the run that came to the worst; "ok" and none when all has come to something good."""
         row = self.db.execute(
-            "SELECT outcome FROM runs INDEXED BY runs_bad WHERE id BETWEEN ? AND ? AND bad > 0 ORDER BY bad DESC LIMIT 1",
+            "SELECT outcome, error FROM runs INDEXED BY runs_bad WHERE id BETWEEN ? AND ? AND bad > 0 ORDER BY bad DESC LIMIT 1",
             range_of(trace),
         ).fetchone()
-        return row[0] if row else None
+        return row or ("ok", "")
 
     def forget(self, first: int) -> int:
         """Drop the traces of which the stream has nothing left: all was before this seq. Gives how many runs went; their words stay until the
@@ -243,13 +244,12 @@ def range_of(trace: int) -> tuple[int, int]:
 
 def _row(run: int, stored: Stored) -> tuple[object, ...]:
     record = stored.record
-    trigger, error = record.trigger, record.error
+    trigger = record.trigger
     where = trigger.topic or (f"{trigger.method} {trigger.path}" if trigger.type == "api" else "")
-    told = "" if error is None else f"{error.type}: {error.message}"[:500]
     lines = len(record.logs) + record.more_logs
     return (
         run, record.span_id, record.parent_id, record.step, trigger.type, where, trigger.event_id or "", record.attempt,
-        record.started, record.queued, record.duration, record.outcome, record.status, told, lines,
+        record.started, record.queued, record.duration, record.outcome, record.status, told(record), lines,
         WORST.get(record.outcome, 0), stored.seq, stored.line,
     )  # fmt: skip
 

@@ -38,6 +38,7 @@ class TraceSummary(msgspec.Struct, frozen=True):
     root: str  # name of the step that began it
     outcome: str  # the worst that a run has come to, when no later attempt has settled it; else ok
     steps: list[str]  # in the order in which they began
+    error: str = ""  # type and message, of the run that the outcome is of
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -140,19 +141,26 @@ def _is_below(node: RunNode, above: RunNode, by_span: dict[str, RunNode]) -> boo
     return True
 
 
+def told(run: RunRecord) -> str:
+    """Its error, as a list has it."""
+    return "" if run.error is None else f"{run.error.type}: {run.error.message}"[:500]
+
+
 def summary_of(runs: Iterable[RunRecord]) -> TraceSummary:
     """Of one trace, which has at least one run."""
     ordered = sorted(runs, key=lambda run: run.started)
-    final: dict[tuple[str, str], str] = {}  # a later attempt settles what an earlier one left open
+    final: dict[tuple[str, str], RunRecord] = {}  # a later attempt settles what an earlier one left open
     for run in ordered:
-        final[run.step, run.trigger.event_id or run.span_id] = run.outcome
-    worst = max(final.values(), key=lambda outcome: WORST.get(outcome, 0))
+        final[run.step, run.trigger.event_id or run.span_id] = run
+    worst = max(final.values(), key=lambda run: WORST.get(run.outcome, 0))
+    bad = worst.outcome in WORST
     return TraceSummary(
         trace_id=ordered[0].trace_id,
         started=ordered[0].started,
         duration=max(run.started + run.duration for run in ordered) - ordered[0].started,
         runs=len(ordered),
         root=ordered[0].step,
-        outcome=worst if worst in WORST else "ok",
+        outcome=worst.outcome if bad else "ok",
         steps=list(dict.fromkeys(run.step for run in ordered)),
+        error=told(worst) if bad else "",
     )

@@ -5,7 +5,7 @@ Messages are JSON with a `type`:
     hello    once: version of the spec that runs
     runs     runs that have ended: [{trace_id, span_id, step, outcome, started, duration, attempt, emits}]
     running  twice a second when anything changed: runs under way in this process for a while, with how many lines they have logged
-    steps    every 2 seconds at most, when anything changed: how each step stands
+    steps    every 2 seconds at most, when anything changed: how each step stands, with its dead letters
     clients  every 2 seconds at most, when anything changed: how many follow streams, by group
     board    a save was looked at: its findings
     lost     the browser was too slow and has missed events: read anew
@@ -25,11 +25,13 @@ from typing import Any
 import msgspec
 
 from motia_runtime.http.guard import Receive, Send
-from motia_runtime.ports import LogUnavailable
+from motia_runtime.naming import dead_subject
+from motia_runtime.ports import Log, LogUnavailable
 from motia_runtime.records import RunRecord
 from motia_runtime.standings import standings
 from motia_runtime.workbench.audience import audience
 from motia_runtime.workbench.bench import Bench
+from motia_spec.model import Project
 
 POLL = 2.0  # seconds between looks at the steps' backlogs
 GLANCE = 0.5  # seconds between looks at what runs
@@ -186,10 +188,19 @@ class Hub:
         bench = self._bench
         counts = bench.history.minute.counts(bench.clock.time())
         found = []
-        for standing in await standings(bench.log, bench.project, oldest=True):
-            runs, failed = counts.get(standing.step, (0, 0))
-            found.append({**msgspec.structs.asdict(standing), "runs": runs, "failed": failed})
+        for standing in await stand(bench.log, bench.project):
+            runs, failed = counts.get(standing["step"], (0, 0))
+            found.append({**standing, "runs": runs, "failed": failed})
         return found
+
+
+async def stand(log: Log, project: Project) -> list[dict[str, Any]]:
+    """How each step stands, and how many dead letters it has. Raises `LogUnavailable`."""
+    letters = await log.counts("dlq.>")  # told by the broker: no letter is read
+    return [
+        {**msgspec.structs.asdict(each), "dead": letters.get(dead_subject(each.step), 0)}
+        for each in await standings(log, project, oldest=True)
+    ]
 
 
 def run_line(run: RunRecord) -> dict[str, Any]:

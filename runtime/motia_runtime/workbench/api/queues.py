@@ -8,10 +8,10 @@ import msgspec
 
 from motia_runtime import delayed
 from motia_runtime.http.problems import Refused
-from motia_runtime.naming import dead_subject
-from motia_runtime.standings import FOREVER, pause, resume, standings
+from motia_runtime.standings import FOREVER, pause, resume
 from motia_runtime.workbench.bench import Missing
 from motia_runtime.workbench.call import Call, number
+from motia_runtime.workbench.live import stand
 
 LONGEST = 366 * 86_400.0  # seconds of a pause with an end
 
@@ -19,12 +19,7 @@ LONGEST = 366 * 86_400.0  # seconds of a pause with an end
 async def get_queues(call: Call) -> Any:
     """How every step stands, as `motia steps ls`."""
     bench = call.bench
-    letters = await bench.log.counts("dlq.>")  # told by the broker: no letter is read
-    found = [
-        {**msgspec.structs.asdict(each), "dead": letters.get(dead_subject(each.step), 0)}
-        for each in await standings(bench.log, bench.project, oldest=True)
-    ]
-    return {"steps": found, "forever": FOREVER}
+    return {"steps": await stand(bench.log, bench.project), "forever": FOREVER}
 
 
 class Pause(msgspec.Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 import { keepToken, locked, takeToken } from "./lib/api.js";
 import { app, load, trouble } from "./lib/data.js";
+import { count } from "./lib/format.js";
 import { board, connection, follow, standings } from "./lib/live.js";
 import { go, Link, route, to } from "./lib/router.js";
 import { theme, toggleTheme } from "./lib/theme.js";
@@ -33,9 +34,10 @@ function Rail({ current, onPalette }) {
   const known = useStore(app);
   const light = useStore(theme) === "light";
   const found = useStore(board).findings.length;
-  let [failed, waiting] = [0, 0];
-  for (const each of useStore(standings).values()) [failed, waiting] = [failed + each.failed, waiting + (each.waiting ?? 0)];
-  const badge = { traces: failed && html`<small class="bad">${failed}</small>`, queues: waiting && html`<small>${waiting}</small>`, spec: found && html`<small class="bad">${found}</small>` };
+  let [failed, waiting, dead] = [0, 0, 0];
+  for (const each of useStore(standings).values()) [failed, waiting, dead] = [failed + each.failed, waiting + (each.waiting ?? 0), dead + each.dead];
+  const queues = dead ? html`<small class="bad" title=${count(dead, "dead letter")}>${dead}</small>` : waiting && html`<small title=${`${waiting} waiting`}>${waiting}</small>`;
+  const badge = { traces: failed && html`<small class="bad" title="Attempts that failed in the last minute">${failed}</small>`, queues, spec: found && html`<small class="bad">${found}</small>` };
   return html`<nav class="rail" aria-label="Pages">
     <${Link} class="brand" href=${to(["flows"])}><img src="/__workbench/ui/icon.svg" alt="" width="26" height="26" /><b>${known?.name ?? "Workbench"}</b><//>
     <button class="quiet find" onClick=${onPalette} data-test="open-palette"><${Icon} name="search" size=${14} /><span>Go to …</span><kbd>Ctrl K</kbd></button>

@@ -3,6 +3,7 @@
 import { call, get, path } from "../lib/api.js";
 import { useLoad } from "../lib/load.js";
 import { app } from "../lib/data.js";
+import { count } from "../lib/format.js";
 import { standings } from "../lib/live.js";
 import { go, here, Link, route, to } from "../lib/router.js";
 import { html, useEffect, useState, useStore } from "../lib/ui.js";
@@ -11,22 +12,23 @@ import { Graph } from "../parts/graph.js";
 import { Icon } from "../parts/icons.js";
 import { StepPanel, stepsIn } from "../parts/step.js";
 
-/** Runs of the last minute of all its steps, and failures. */
+/** Runs of the last minute of all its steps, failures, and dead letters. */
 function total(flow, standing) {
-  let [runs, failed] = [0, 0];
+  let [runs, failed, dead] = [0, 0, 0];
   for (const name of flow.steps) {
     runs += standing.get(name)?.runs ?? 0;
     failed += standing.get(name)?.failed ?? 0;
+    dead += standing.get(name)?.dead ?? 0;
   }
-  return { runs, failed };
+  return { runs, failed, dead };
 }
 
 function Chooser({ flows, current }) {
   const standing = useStore(standings);
   return html`<nav class="flow-list" aria-label="Flows">${flows.map((flow) => {
-    const { runs, failed } = total(flow, standing);
+    const { runs, failed, dead } = total(flow, standing);
     return html`<${Link} key=${flow.name} href=${to(["flows", flow.name])} aria-current=${flow.name === current ? "page" : undefined} title=${flow.description}>
-      <b>${flow.name}</b><small>${stepsIn(flow)}${runs ? html`, ${runs}/min` : ""}${failed ? html`, <span class="bad-text">${failed} failed</span>` : ""}</small><//>`;
+      <b>${flow.name}</b><small>${stepsIn(flow)}${runs ? html`, ${runs}/min` : ""}${failed ? html`, <span class="bad-text">${failed} failed</span>` : ""}${dead ? html`, <span class="bad-text">${count(dead, "dead letter")}</span>` : ""}</small><//>`;
   })}</nav>`;
 }
 

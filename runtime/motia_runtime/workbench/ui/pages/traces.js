@@ -109,7 +109,7 @@ function List({ query }) {
           : html`<${Empty} icon="traces" title="Nothing has run yet">Send a request, or run a step from its flow; its trace appears here.<//>`
         : html`<table class="rows traces" data-test="traces"><thead><tr><th>Began with</th><th>Outcome</th><th>Trace</th><th class="right">Runs</th><th class="right">Took</th><th class="right">When</th></tr></thead>
           <tbody>${traces.map((trace) => html`<tr key=${trace.trace_id} class="link" tabindex="0" data-trace=${trace.trace_id} onClick=${() => open(trace)} onKeyDown=${(event) => event.key === "Enter" && open(trace)}>
-            <td><${StepLink} name=${trace.root} /> <small class="muted">${trace.steps.filter((name) => name !== trace.root).join(", ")}</small></td><td><${Outcome} outcome=${trace.outcome} /></td><td class="mono">${trace.trace_id.slice(0, 8)}</td>
+            <td><${StepLink} name=${trace.root} /> <small class="muted">${trace.steps.filter((name) => name !== trace.root).join(", ")}</small>${trace.error && html`<div class="bad-text small cause" title=${trace.error}>${trace.error}</div>`}</td><td><${Outcome} outcome=${trace.outcome} /></td><td class="mono">${trace.trace_id.slice(0, 8)}</td>
             <td class="num">${trace.runs}</td><td class="num mono">${duration(trace.duration)}</td><td class="right muted"><${Ago} at=${trace.started} /></td></tr>`)}</tbody></table>
           ${next && html`<p class="more"><button class="quiet" onClick=${more}>Show more</button> <span class="muted">${count(traces.length, "trace")} shown</span></p>`}`}<//></div></div>`;
 }

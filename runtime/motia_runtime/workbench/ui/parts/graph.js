@@ -54,6 +54,7 @@ function Counters({ box, standing }) {
   if (!standing) return null;
   const shown = [];
   if (standing.paused_until) shown.push(["paused", "paused", "Nothing is handed to this step"]);
+  if (standing.dead) shown.push(["failed", count(standing.dead, "dead letter"), "Events that it gave up: see Queues"]);
   if (standing.failed) shown.push(["failed", `${standing.failed} failed`, "Attempts that failed in the last minute"]);
   if (standing.waiting) shown.push(["waiting", `${standing.waiting} waiting`, "Events that are not delivered yet"]);
   if (standing.in_flight) shown.push(["flight", `${standing.in_flight} in flight`, "Delivered, and not ended"]);

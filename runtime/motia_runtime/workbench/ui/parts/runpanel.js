@@ -54,7 +54,8 @@ function Failure({ run, places }) {
   const shown = frames[frames.length - 1];
   return html`<section class="failure" data-test="failure"><h3>Error</h3><p class="bad-text"><b>${type}</b>: ${message}</p>
     ${shown && html`<pre class="code excerpt"><span class="muted">${shown.file}:${shown.line}${"\n"}</span>${shown.lines.map(([number, text]) => html`<span class=${number === shown.line ? "marked" : ""}><i>${number}</i>${text}${"\n"}</span>`)}</pre>`}
-    ${stack && html`<details><summary>Stack</summary><pre class="code">${stack}</pre></details>`}</section>`;
+    ${stack && html`<details><summary>Stack</summary><pre class="code">${stack}</pre></details>`}
+    ${run.input !== undefined && html`<h3>${run.trigger.type === "api" ? "Body" : "Event"} <small class="muted">that it was given</small></h3><${Payload} value=${run.input} />`}</section>`;
 }
 
 /** Give the run's event again: as it was, or changed; to its step alone, or to all. */
@@ -97,10 +98,11 @@ export function RunPanel({ run, trace, onClose }) {
   const list = happened(run);
   const [tab, pick] = useState("events");
   const trigger = run.trigger;
+  const step = stepOf(run.step);
   const by = trigger.type === "api" ? `${trigger.method} ${trigger.path}${run.query ? `?${run.query}` : ""}` : trigger.topic ?? trigger.type;
   const children = trace.runs.filter((each) => each.parent_id === run.span_id);
   return html`<aside class="side-panel wide" aria-label=${`Run of ${run.step}`} data-test="run-panel">
-    <header><${Kind} kind=${stepOf(run.step)?.kind ?? "event"} /><div><h2>${run.step} <${Outcome} outcome=${run.outcome} /></h2><p class="mono muted">${by}</p></div><button class="quiet" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
+    <header><${Kind} kind=${step?.kind ?? "event"} /><div><h2>${run.step} <${Outcome} outcome=${run.outcome} /></h2><p class="mono muted">${by}${step?.language && html` · <${Link} href=${to(["flows", step.flows[0] ?? ""], { step: run.step, tab: "source" })} data-test="to-source">source<//>`}</p></div><button class="quiet" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
     <div class="side-facts"><span><small>attempt</small> ${run.attempt ?? 1}</span><span><small>waited</small> ${duration(run.queued ?? 0)}</span><span><small>${atWork ? "for" : "took"}</small> ${duration(run.duration)}</span>${run.status && html`<span><small>status</small> ${run.status}</span>`}${run.conflicts ? html`<span><small>began again</small> ${run.conflicts}×</span>` : ""}<span><small>began</small> ${clock(run.started)}</span></div>
     <${Tabs} tabs=${[["events", "Events", list.length], ["input", "Input"], ...(atWork ? [] : [["replay", "Replay"]])]} current=${tab} onPick=${pick} />
     <div class="side-body">

@@ -29,7 +29,8 @@ function About({ step }) {
     ${step.description && html`<p class="lead">${step.description}</p>`}
     ${standing && step.kind !== "noop" && html`<div class="meters">
       <div><b>${standing.runs}</b><span>runs, last minute</span></div><div class=${standing.failed ? "bad" : ""}><b>${standing.failed}</b><span>failed attempts</span></div>
-      ${standing.waiting !== null && html`<div><b>${standing.waiting}</b><span>waiting</span></div><div><b>${standing.in_flight}</b><span>in flight</span></div>`}</div>`}
+      ${standing.waiting !== null && html`<div><b>${standing.waiting}</b><span>waiting</span></div><div><b>${standing.in_flight}</b><span>in flight</span></div>`}
+      ${standing.dead > 0 && html`<${Link} class="bad" href=${to(["queues"], { step: step.name, tab: "dead" })}><b>${standing.dead}</b><span>${standing.dead === 1 ? "dead letter" : "dead letters"} →</span><//>`}</div>`}
     <${Ends} title="Listens to" names=${step.subscribes}>${(each) => html`<span class="chip mono">${each.kind === "topic" ? "" : `${each.kind} `}${each.name}</span>`}<//>
     <${Ends} title="Emits" names=${step.outputs.filter((each) => each.what === "topic")}>${(each) => html`<span class=${`chip mono ${each.conditional ? "dashed" : ""}`} title=${each.label}>${each.name}</span>`}<//>
     <${Ends} title="Uses" names=${[...step.uses.state.map((name) => ["state", name]), ...step.uses.streams.map((name) => ["streams", name])]}>${([part, name]) => html`<${Link} class="chip mono" href=${to([part, name])}><${Icon} name=${part} size=${12} />${name}<//>`}<//>
