@@ -12,7 +12,7 @@ from motia_runtime.ports import Clock, Log, Record
 PAGE = 1_000  # records read at a time, at most
 FIRST = 16  # records read at first, since mostly few are new
 SKEW = 5.0  # seconds that clocks of brokers may differ
-REMEMBERED = 240.0  # seconds for which the broker surely knows an id, unless it has been restarted
+REMEMBERED = 60.0  # seconds for which the broker surely knows an id, unless it has been restarted
 KEPT = 60.0  # seconds without a question after which it is all forgotten
 
 

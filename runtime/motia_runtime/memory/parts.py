@@ -8,7 +8,7 @@ from functools import partial
 from motia_runtime.clock import Timers
 from motia_runtime.ports import Clock, Conflict, Headers, Record
 
-DEDUPE_WINDOW = 600.0  # seconds
+DEDUPE_WINDOW = 120.0  # seconds
 EXPIRED = {"Nats-Marker-Reason": "MaxAge"}  # what a marker says
 MARKED = 1.0  # seconds that the marker of an expired record stays
 

@@ -21,7 +21,9 @@ from motia_spec.model import Nats
 
 Config = dict[str, Any]  # as in the JetStream API: durations in nanoseconds
 
-DEDUPE_WINDOW = 600.0  # seconds: beyond what a commit is tried again for
+# Seconds: well beyond what one append is tried again for; what is completed later looks for what is there (`seen`). It is dear: nats-server has every id of the
+# window in memory, and lets those go that are older only when they are two thirds of what it has, so up to three windows of them
+DEDUPE_WINDOW = 120.0
 PLAN_WINDOW = 20.0  # seconds, for tx, where `expect` tells who came first: beyond what one append is tried again for
 DEAD_AGE = 30 * 86400.0
 RUN_AGE = 7 * 86400.0

@@ -2,7 +2,7 @@
 
 The rate is a share of the peak, which is measured first by having the app drain a backlog. A line a sample: seconds, MiB and file descriptors of app and
 nats-server, events waiting. At the end a straight line through the samples of the second half: growth per ten minutes. (The first half fills what has a
-bound: ids of the last ten minutes at the broker, records. Orders come again and again, so that the state is bounded as well: nats-server has all keys in memory.)
+bound: ids of the last six minutes at the broker, records. Orders come again and again, so that the state is bounded as well: nats-server has all keys in memory.)
 """
 
 from __future__ import annotations
