@@ -88,6 +88,7 @@ function Replay({ run }) {
   return html`<form class="run-form" onSubmit=${again}>
     ${whole ? html`<${Editor} text=${text} onText=${setText} schema=${topic.schema} site=${topic.schema ? `topic:${topic.name}` : undefined} label="Event data" test="replay-data" rows=${4} />` : html`<p class="muted">Its payload is too large to be changed here; it is given again as it was.</p>`}
     <label class="tick"><input type="checkbox" checked=${alone} onChange=${(event) => setAlone(event.target.checked)} /> for ${run.step} alone</label>
+    <p class="muted small">It is a run as any other, in a new trace: what it writes and emits becomes true when it ends well.</p>
     <div class="row"><button class="primary" data-test="replay">Replay</button></div>
     ${problem && html`<div class="trouble"><div><b>${problem.title || "Not done"}</b><p>${problem.message}</p><${Faults} faults=${problem.faults} /></div></div>`}</form>`;
 }
@@ -100,9 +101,10 @@ export function RunPanel({ run, trace, onClose }) {
   const trigger = run.trigger;
   const step = stepOf(run.step);
   const by = trigger.type === "api" ? `${trigger.method} ${trigger.path}${run.query ? `?${run.query}` : ""}` : trigger.topic ?? trigger.type;
+  const from = !run.parent_id && app.value.topics.some((each) => each.name === trigger.topic && each.external === "in") ? " · from outside" : "";
   const children = trace.runs.filter((each) => each.parent_id === run.span_id);
   return html`<aside class="side-panel wide" aria-label=${`Run of ${run.step}`} data-test="run-panel">
-    <header><${Kind} kind=${step?.kind ?? "event"} /><div><h2>${run.step} <${Outcome} outcome=${run.outcome} /></h2><p class="mono muted">${by}${step?.language && html` · <${Link} href=${to(["flows", step.flows[0] ?? ""], { step: run.step, tab: "source" })} data-test="to-source">source<//>`}</p></div><button class="quiet" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
+    <header><${Kind} kind=${step?.kind ?? "event"} /><div><h2>${run.step} <${Outcome} outcome=${run.outcome} /></h2><p class="mono muted">${by}${from}${step?.language && html` · <${Link} href=${to(["flows", step.flows[0] ?? ""], { step: run.step, tab: "source" })} data-test="to-source">source<//>`}</p></div><button class="quiet" aria-label="Close" onClick=${onClose}><${Icon} name="close" /></button></header>
     <div class="side-facts"><span><small>attempt</small> ${run.attempt ?? 1}</span><span><small>waited</small> ${duration(run.queued ?? 0)}</span><span><small>${atWork ? "for" : "took"}</small> ${duration(run.duration)}</span>${run.status && html`<span><small>status</small> ${run.status}</span>`}${run.conflicts ? html`<span><small>began again</small> ${run.conflicts}×</span>` : ""}<span><small>began</small> ${clock(run.started)}</span></div>
     <${Tabs} tabs=${[["events", "Events", list.length], ["input", "Input"], ...(atWork ? [] : [["replay", "Replay"]])]} current=${tab} onPick=${pick} />
     <div class="side-body">
