@@ -13,7 +13,7 @@ from support.corpus import Entry, defaults, inputs, raw
 from support.measured import Measured, measured_motia
 
 LIMITS = defaults("spec")
-SHARED = 3  # the limit is for a quiet machine; what hangs takes far longer than this on any
+TRIES = 3  # the limit is for a quiet machine: one of them has to keep it
 
 
 def contents(folder: Path) -> dict[str, bytes | None]:
@@ -51,12 +51,15 @@ def test_a_hostile_spec_is_judged(entry: Entry, folder: Path, tmp_path: Path) ->
         assert gen(folder)[0] == 0  # stubs for its handlers
     before = contents(folder)
 
-    ran = measured_motia(folder, tmp_path, "check", "--format", "json")
+    for _ in range(TRIES):
+        ran = measured_motia(folder, tmp_path, "check", "--format", "json")
+        if ran.cpu <= LIMITS["max_seconds"]:
+            break
 
     expect = entry["expect"]
     assert ran.code == expect["exit"], ran.stdout + ran.stderr
     assert ran.stderr == ""
-    assert ran.cpu <= SHARED * LIMITS["max_seconds"]
+    assert ran.cpu <= LIMITS["max_seconds"]
     assert ran.peak_mib <= LIMITS["max_rss_mib"]
     assert "Traceback" not in ran.stdout
     errors = codes(ran, "error")
