@@ -1,7 +1,8 @@
 """`python -m support.chaos.soak`: the app at a steady rate for a long time; what it holds on to is sampled, and must not grow.
 
-The rate is a share of the peak, which is measured first by having the app drain a backlog. A line a sample: seconds, MiB and file descriptors of app and
-nats-server, events waiting. At the end a straight line through the samples of the second half: growth per ten minutes. (The first half fills what has a
+The rate is a share of the peak, which is measured first by having the app drain a backlog. On a shared machine the peak is another one from minute to
+minute, so the rate follows how fast the machine is (`Speed`), downwards. A line a sample: seconds, orders a second, that speed, the share that the host gave to
+others, MiB, share of a CPU and file descriptors of app and nats-server, events waiting. At the end a straight line through the samples of the second half: growth per ten minutes. (The first half fills what has a
 bound: ids of the last six minutes at the broker, records. Orders come again and again, so that the state is bounded as well: nats-server has all keys in memory.)
 """
 
@@ -9,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import statistics
 import sys
 import tempfile
 import threading
@@ -38,6 +41,7 @@ class Sample(msgspec.Struct, frozen=True):
     broker: float  # MiB
     files: int  # descriptors of the app
     waiting: int  # events
+    cpu: tuple[float, ...]  # seconds so far: app, broker, stolen by the host
 
 
 def memory(pid: int) -> float:
@@ -48,6 +52,50 @@ def memory(pid: int) -> float:
 
 def files(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+def cpu(pid: int) -> float:
+    """Seconds that the process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def stolen() -> float:
+    """Seconds of CPU that the host gave to others since the machine began, a mean over its CPUs."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return int(fields[8]) / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
+
+
+class Speed(threading.Thread):
+    """How fast this machine is from moment to moment: what a fixed piece of work costs in seconds of CPU, and how much of the CPUs the host gives to others.
+    1 is how fast it was from the start to `mark`."""
+
+    WORK = 100_000  # additions, some ms
+    SPAN = 10  # looks, one a second, of which the middle one counts
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._looks: list[float] = []
+        self._at_mark = 0.0
+        self.start()
+
+    def run(self) -> None:
+        at, lost = time.monotonic(), stolen()
+        while True:
+            time.sleep(1)
+            began = time.thread_time()
+            sum(range(self.WORK))
+            cost = time.thread_time() - began
+            now, lost_now = time.monotonic(), stolen()
+            self._looks.append((1 - (lost_now - lost) / (now - at)) / cost)
+            at, lost = now, lost_now
+
+    def mark(self) -> None:
+        self._at_mark = statistics.median(self._looks)
+
+    @property
+    def now(self) -> float:
+        return statistics.median(self._looks[-self.SPAN :]) / self._at_mark
 
 
 def waiting(made: World, home: Path) -> int:
@@ -104,14 +152,18 @@ def slope(points: list[tuple[float, float]]) -> float:
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
 
 
-def load(url: str, rate: float, seconds: float, refused: list[int]) -> None:
+def load(url: str, rate: float, seconds: float, speed: Speed, sent: list[int], refused: list[int]) -> None:
+    """That many orders a second, and fewer while the machine is slower."""
+
     async def send() -> None:
-        began, pause, number = time.monotonic(), BATCH / rate, 1_000_000
+        end = due = time.monotonic()
+        end += seconds
         async with httpx.AsyncClient(base_url=url, timeout=60) as client, asyncio.TaskGroup() as group:
-            while time.monotonic() - began < seconds:
-                number += 1
-                group.create_task(post(client, number))
-                await asyncio.sleep(began + (number - 1_000_000) * pause - time.monotonic())
+            while due < end:
+                group.create_task(post(client, 1_000_000 + len(sent)))
+                sent.append(BATCH)
+                due += BATCH / (rate * min(1.0, speed.now))
+                await asyncio.sleep(due - time.monotonic())
 
     async def post(client: httpx.AsyncClient, number: int) -> None:
         status = (await client.post("/orders", json=body(number))).status_code
@@ -126,27 +178,37 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=20.0)
     parser.add_argument("--share", type=float, default=0.7, help="of the measured peak")
     parser.add_argument("--every", type=float, default=10.0, help="seconds between samples")
-    parser.add_argument("--warm", type=int, default=4_000, help="orders with which the peak is measured")
+    parser.add_argument("--warm", type=int, default=20_000, help="orders with which the peak is measured")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak-") as folder, world(Path(folder) / "w", instances=1) as made:
         home, app = Path(folder) / "w" / "app0", made.instances[0]
+        speed = Speed()
         rate = asked.share * peak(made, home, asked.warm)
+        speed.mark()
         print(f"{rate:.0f} orders a second, {asked.share:.0%} of the peak, for {asked.minutes:g} minutes", flush=True)
+        sent: list[int] = []
         refused: list[int] = []
         seconds = asked.minutes * 60
-        sending = threading.Thread(target=load, args=(app.url, rate, seconds, refused), daemon=True)
+        sending = threading.Thread(target=load, args=(app.url, rate, seconds, speed, sent, refused), daemon=True)
         sending.start()
-        began, samples = time.monotonic(), []
+        began, samples, counted = time.monotonic(), [], 0
+        last = Sample(0.0, 0.0, 0.0, 0, 0, (cpu(app.pid), cpu(made.broker.pid), stolen()))
         while sending.is_alive():
             sending.join(asked.every)
             at = time.monotonic() - began
-            found = Sample(at, memory(app.pid), memory(made.broker.pid), files(app.pid), waiting(made, home))
+            used = (cpu(app.pid), cpu(made.broker.pid), stolen())
+            found = Sample(at, memory(app.pid), memory(made.broker.pid), files(app.pid), waiting(made, home), used)
+            orders, counted = sum(sent[counted:]), len(sent)
+            shares = [(now - then) / (at - last.at) for now, then in zip(used, last.cpu, strict=True)]
             samples.append(found)
             print(
-                f"{at:7.0f} s  app {found.app:6.1f} MiB {found.files:4d} files  nats-server {found.broker:6.1f} MiB  "
+                f"{at:7.0f} s  {orders / (at - last.at):4.0f} orders/s  speed {speed.now:.2f}, {shares[2]:3.0%} stolen  "
+                f"app {found.app:6.1f} MiB {shares[0]:4.0%} {found.files:3d} files  nats-server {found.broker:6.1f} MiB {shares[1]:4.0%}  "
                 f"{found.waiting} waiting",
                 flush=True,
             )
+            last = found
+        print(f"{sum(sent):9d}  orders, {sum(sent) / samples[-1].at:.0f} a second")
         return 1 if conclude(samples, refused) else 0
 
 
