@@ -4,7 +4,7 @@ The run of a list commits one plan, stored together with a word at each event's 
 makes of its events next time, each of them finds the plan that it was part of, and its effects are true once.
 
 A list whose run fails is halved, and its halves are run; an event that fails alone has failed like any other. So one bad event in a list costs
-the others nothing but time.
+the others nothing but time. A list of which an event is cancelled begins again without it.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from motia_runtime.cancels import RunCancelled
 from motia_runtime.commit import Claim
-from motia_runtime.controls.cancelled import Cancelled
+from motia_runtime.controls.cancelled import Cancelled, finish_flushed
 from motia_runtime.controls.concurrency import ALL
 from motia_runtime.controls.control import Arrival, Unreadable
 from motia_runtime.controls.priority import LOOK_AHEAD, urgency_of
@@ -24,7 +25,7 @@ from motia_runtime.events import EventWorker, read_input
 from motia_runtime.handler import RetryLater, Trigger
 from motia_runtime.isolation.pool import PROCESSES
 from motia_runtime.ports import Conflict, Delivery, LogUnavailable
-from motia_runtime.records import RunRecord
+from motia_runtime.records import ErrorInfo, RunRecord
 from motia_runtime.redaction import Redaction
 from motia_runtime.runs import CONFLICTS_PER_RUN, Attempt, Plan, Runs
 from motia_runtime.suspects import Suspects
@@ -35,6 +36,7 @@ from motia_spec.model import EventStep
 LISTS = 4  # runs at once in one process, unless the spec limits them
 IN_HAND = 16_384  # events in an engine, at most
 SOON = 0.001  # seconds that count as now
+WITHOUT = ErrorInfo("RunCancelled", "an event of the list was cancelled; the others begin again without it")
 
 Pairs = list[tuple[Arrival, Claim]]
 
@@ -252,10 +254,12 @@ class BatchWorker(EventWorker):
                 values = [arrival.value for arrival, _ in pairs]
                 try:
                     handler = first.apart or self._plan.bound.handler
-                    await self.runs.executor.run(handler, (values,), attempt.ctx, self.step.timeout)
-                    own = await attempt.commit()
+                    call = self.runs.executor.run(handler, (values,), attempt.ctx, self.step.timeout)
+                    own = await self.runs.cancels.run(attempt, call)
                 except LogUnavailable:
                     raise
+                except RunCancelled:
+                    pairs = await self._without_cancelled(pairs, attempt)
                 except Conflict as problem:
                     conflicts += 1
                     if conflicts > CONFLICTS_PER_RUN:
@@ -287,8 +291,33 @@ class BatchWorker(EventWorker):
         queued = max(0.0, self.runs.services.clock.time() - first.record.time)
         number = max(arrival.asked.attempt for arrival, _ in pairs)
         attempt = self.runs.begin(self._plan, asked.trace, trigger, claim, number, queued)
-        attempt.events = [arrival.asked.event_id for arrival, _ in pairs]
+        attempt.events = [(arrival.asked.trace.trace_id, arrival.asked.event_id) for arrival, _ in pairs]
         return attempt
+
+    async def _without_cancelled(self, pairs: Pairs, attempt: Attempt) -> Pairs:
+        """What is left of a list whose run was interrupted: neither those that are cancelled nor those whose effects are true all the same."""
+        claim = pairs[0][1]
+        hit = {arrival for arrival, _ in pairs if self._is_cancelled(arrival)}
+        hit = hit or {arrival for arrival, _ in pairs}  # the handler has raised it by itself
+        last = attempt if len(hit) == len(pairs) else None  # the run of the first of those that end here
+        if last is None:
+            self.runs.end(attempt, "split", WITHOUT)
+        if claim.stored:
+            pairs = await self._not_done(pairs)
+        claim.cancelled = False
+        for arrival, its in pairs:
+            if arrival in hit:
+                if not arrival.fresh:
+                    await finish_flushed(self.runs.services, its.subject)
+                self.drop(arrival, "cancelled", last)
+                last = None
+        if last is not None:
+            self.runs.end(last, "recovered")
+        return [pair for pair in pairs if pair[0] not in hit]
+
+    def _is_cancelled(self, arrival: Arrival) -> bool:
+        asked = arrival.asked
+        return self.runs.cancels.hits(asked.trace.trace_id, self.step.name, asked.event_id)
 
     async def _not_done(self, pairs: Pairs) -> Pairs:
         """Those whose effects are not true yet; the others are ended."""

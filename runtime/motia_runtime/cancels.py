@@ -183,6 +183,8 @@ class Cancels:
             raise RunCancelled from problem
 
     def _is_hit(self, attempt: Attempt) -> bool:
+        if attempt.events:
+            return any(self.hits(trace_id, attempt.step, event_id) for trace_id, event_id in attempt.events)
         return self.hits(attempt.trace_id, attempt.step, attempt.trigger.event_id)
 
     def _interrupt(self) -> None:

@@ -67,7 +67,7 @@ class Attempt(msgspec.Struct, eq=False):
     queued: float
     start: float
     conflicts: int = 0
-    events: list[str] = []  # of a batch
+    events: list[tuple[str, str]] = []  # of a batch: the trace and the id of each
     duration: float = 0.0
     outcome: str = ""
     error: ErrorInfo | None = None
@@ -228,7 +228,7 @@ class Attempt(msgspec.Struct, eq=False):
                 "replay_of": self.replay_of,
             }
         if self.events or self.streamed is not None:
-            found |= {"events": self.events, "streamed": self.streamed}
+            found |= {"events": [event_id for _, event_id in self.events], "streamed": self.streamed}
         if self.tracestate:
             found["tracestate"] = self.tracestate
         return found

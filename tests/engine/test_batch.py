@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from typing import Any
 
+import pytest
+
 from motia_runtime.batch import BatchWorker
+from motia_runtime.cancels import Target, cancel
 
 SPEC = """
 name: lists
@@ -214,3 +218,77 @@ async def test_a_list_for_a_process_of_its_own(make_app):
         [done] = await app.events("done")
         assert done["list"] == list(range(10))
         assert done["pid"] != os.getpid()
+
+
+HELD = """
+import asyncio
+
+began, gate = [], asyncio.Event()
+
+async def handler(events, ctx):
+    began.append([event.n for event in events])
+    await ctx.state.sums.update("all", lambda old: (old or 0) + sum(began[-1]))
+    await ctx.emit("done", {"list": began[-1], "attempt": ctx.attempt})
+    await gate.wait()
+"""
+
+
+async def _under_way(app: Any, count: int) -> Any:
+    """The handler's module, once its handler has been called so often."""
+    module = sys.modules["steps.work"]
+    for _ in range(2_000):
+        if len(module.began) == count:
+            return module
+        await asyncio.sleep(0.002)
+    raise AssertionError(f"called {len(module.began)} times")
+
+
+async def test_a_list_that_runs_begins_again_without_what_is_cancelled(make_app):
+    async with make_app(_spec(size=4), work=HELD) as app:
+        traces = [await app.emit("a", {"n": n}) for n in range(4)]
+        await _under_way(app, 1)
+        await cancel(app._log, Target(traces[0]), app.clock.time())
+        await _under_way(app, 2)
+        await cancel(app._log, Target(traces[2], "Work"), app.clock.time())
+        module = await _under_way(app, 3)
+        module.gate.set()
+        await app.settle()
+        assert module.began == [[0, 1, 2, 3], [1, 2, 3], [1, 3]]
+        assert await app.events("done") == [{"list": [1, 3], "attempt": 1}]
+        assert await app.state.get("sums", "all") == 4
+        outcomes = [[run.outcome for run in await app.runs(trace)] for trace in traces]
+        assert outcomes == [["split", "cancelled"], ["split", "ok"], ["cancelled"], ["ok"]]
+
+
+async def test_a_list_of_which_all_are_cancelled_leaves_nothing(make_app):
+    async with make_app(_spec(size=2), work=HELD) as app:
+        traces = [await app.emit("a", {"n": n}) for n in range(2)]
+        await _under_way(app, 1)
+        for trace in traces:
+            await cancel(app._log, Target(trace), app.clock.time())
+        await app.settle()
+        assert await app.events("done") == []
+        assert await app.state.get("sums", "all") is None
+        assert [run.outcome for trace in traces for run in await app.runs(trace)].count("cancelled") == 2
+
+
+@pytest.mark.parametrize("beaten", [False, True])
+async def test_a_list_that_commits_wins_unless_it_is_beaten_to_a_key(make_app, monkeypatch, beaten):
+    async with make_app(_spec(size=2), work=HELD) as app:
+        append, traces, done = app._log.append, [], []
+
+        async def slow(subject, data, **more):
+            if subject.startswith("st.sums") and not done:
+                done.append(1)
+                await cancel(app._log, Target(traces[0]), app.clock.time())
+                if beaten:
+                    await append(subject, b"100")
+                await asyncio.sleep(0.01)
+            return await append(subject, data, **more)
+
+        monkeypatch.setattr(app._log, "append", lambda *args, **more: asyncio.ensure_future(slow(*args, **more)))
+        sys.modules["steps.work"].gate.set()
+        traces += [await app.emit("a", {"n": n}) for n in (1, 2)]
+        await app.settle()
+        assert await _lists(app) == ([[2]] if beaten else [[1, 2]])
+        assert await app.state.get("sums", "all") == (102 if beaten else 3)
