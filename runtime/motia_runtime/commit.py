@@ -33,7 +33,7 @@ from motia_runtime.ports import Clock, Conflict, Entry, Log, LogUnavailable, Rec
 from motia_runtime.seen import SKEW, Seen, ids_of
 from motia_runtime.state import DELETED, Value
 from motia_runtime.trace import headers_of
-from motia_runtime.turns import Turns
+from motia_runtime.turns import Gate, Turns
 
 LEASE = 30.0  # seconds that a claim of our own holds; an input is lost after as long without touch (`ports.Log.in_touch_since`)
 KNOWN = 20_000  # state keys whose revision is remembered, so that a write without a read needs no read either
@@ -71,6 +71,7 @@ class Commits:
         # keys that a commit of this process is about to write, with an event for those who wait for that, if any does
         self._writing: dict[str, asyncio.Event | None] = {}
         self._turns = Turns()
+        self._gate = Gate(self._turns)
         self._handed: dict[str, Value] = {}  # state subject -> what whoever has its turn finds there
         self._overwritten = Seen(log, clock, "tx.>", _overwritten_ids)
         self._emitted: dict[str, Seen] = {}  # by subject
@@ -139,6 +140,15 @@ class Commits:
         which take whatever is there. False: another try of the run was first, its plan has been completed, and nothing of this one counts.
         Raises `Conflict` when a key that was read has been written since: nothing has happened then. `LogUnavailable` when it is not known
         whether they are true, `LeaseLost` among them."""
+        if claim.since is None or claim.turn:  # a client waits for it, or the next in line does
+            return await self._commit(claim, part, effects, blind)
+        await self._gate.enter()
+        try:
+            return await self._commit(claim, part, effects, blind)
+        finally:
+            self._gate.leave()
+
+    async def _commit(self, claim: Claim, part: str, effects: Planned, blind: Collection[int]) -> bool:
         writes, writing = effects.writes, self._writing
         while (other := self._other(writes)) is not None:
             await other.wait()  # it would only conflict

@@ -9,7 +9,7 @@ import pytest
 from motia_runtime.commit import Claim, Commits
 from motia_runtime.runs import Attempt
 from motia_runtime.state import StateStore, Value
-from motia_runtime.turns import Turns
+from motia_runtime.turns import AT_ONCE, Gate, Turns
 
 SPEC = """
 name: turns
@@ -170,3 +170,69 @@ async def test_a_run_that_is_beaten_comes_to_nothing_even_if_it_hides_that(make_
             await app.emit("a", {})
         await app.settle()
         assert await app.state.items("sums") == {"x": 300}
+
+
+async def test_the_gate_holds_back_only_while_somebody_has_a_turn() -> None:
+    turns = Turns()
+    gate = Gate(turns)
+    async with asyncio.timeout(5):
+        for _ in range(AT_ONCE + 10):
+            await gate.enter()
+        turn = await turns.take({"a"})
+        waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
+        for _ in range(10):
+            await asyncio.sleep(0)
+            gate.leave()
+        assert not any(task.done() for task in waiting)
+        waiting[0].cancel()
+        gate.leave()
+        waiting[1].cancel()  # it has been let in, and does not know yet
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert waiting[2].done()
+        last = asyncio.create_task(gate.enter())
+        await asyncio.sleep(0)
+        assert not last.done()
+        turns.give(turn)
+        gate.leave()
+        await last
+        for _ in range(AT_ONCE):
+            gate.leave()
+    assert gate._inside == 0
+
+
+async def test_who_has_its_turn_waits_behind_few_commits_of_others(make_app, monkeypatch) -> None:
+    """While a key is fought over, whatever else the app has to do."""
+    spec = SPEC.replace("steps:", "steps:\n  Other: {type: event, subscribes: [b]}").replace(
+        "a: {", "b: {external: in}, a: {"
+    )
+    other = """
+async def handler(data, ctx):
+    await ctx.state.sums.set(str(data["n"]), 1)
+"""
+    under_way = most = 0
+    async with make_app(spec, add=ADD, other=other) as app:
+        append, turns = app._log.append, app._version.engine._commits._turns
+
+        async def slow(subject, data, **more):
+            nonlocal under_way, most
+            counts = subject.startswith("tx.Other")
+            under_way += counts
+            if turns.any:
+                most = max(most, under_way)
+            for _ in range(100 if subject.startswith(("tx.", "st.")) else 0):
+                await asyncio.sleep(0)
+            try:
+                return await append(subject, data, **more)
+            finally:
+                under_way -= counts
+
+        monkeypatch.setattr(app._log, "append", lambda *args, **more: asyncio.ensure_future(slow(*args, **more)))
+        for _ in range(20):
+            await app.emit("a", {"keys": ["hot"]})
+        while not turns.any:
+            await asyncio.sleep(0)
+        await asyncio.gather(*(app.emit("b", {"n": number}) for number in range(300)))
+        await app.settle()
+        assert await app.state.items("sums") == {"hot": 20} | {str(number): 1 for number in range(300)}
+    assert 0 < most <= AT_ONCE
