@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import sys
@@ -66,12 +67,18 @@ def stolen() -> float:
     return int(fields[8]) / os.sysconf("SC_CLK_TCK") / (os.cpu_count() or 1)
 
 
+def body(number: int) -> dict[str, object]:
+    number %= ORDERS // BATCH
+    orders = [{"id": f"o{number}-{n}", "kind": "plain", "hot": f"h{(number + n) % 16}"} for n in range(BATCH)]
+    return {"id": f"b{number}", "orders": orders, "pairs": [], "turns": []}
+
+
 class Speed(threading.Thread):
     """How fast this machine is from moment to moment: what a fixed piece of work costs in seconds of CPU, and how much of the CPUs the host gives to others.
-    1 is how fast it was from the start to `mark`."""
+    1 is how fast it was from the start to `mark`. The work reads and writes memory as an app does: arithmetic alone hardly notices who shares the caches."""
 
-    WORK = 100_000  # additions, some ms
-    SPAN = 10  # looks, one a second, of which the middle one counts
+    WORK = json.dumps([body(number) for number in range(40)])  # to be read and written, some ms
+    SPAN = 5  # looks, one a second, of which the middle one counts
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -84,7 +91,7 @@ class Speed(threading.Thread):
         while True:
             time.sleep(1)
             began = time.thread_time()
-            sum(range(self.WORK))
+            json.dumps(json.loads(self.WORK))
             cost = time.thread_time() - began
             now, lost_now = time.monotonic(), stolen()
             self._looks.append((1 - (lost_now - lost) / (now - at)) / cost)
@@ -110,12 +117,6 @@ def waiting(made: World, home: Path) -> int:
         return total
 
     return with_broker(made.broker.url, home, use)
-
-
-def body(number: int) -> dict[str, object]:
-    number %= ORDERS // BATCH
-    orders = [{"id": f"o{number}-{n}", "kind": "plain", "hot": f"h{(number + n) % 16}"} for n in range(BATCH)]
-    return {"id": f"b{number}", "orders": orders, "pairs": [], "turns": []}
 
 
 def fill(url: str, orders: int, first: int) -> int:
