@@ -26,7 +26,7 @@ topics: {order: {}, paid: {}}
 state: {orders: {}, ledger: {}}
 steps:
   Accept: {type: api, method: POST, path: /orders, emits: [order]}
-  Pay: {type: event, subscribes: [order], emits: [paid], concurrency: {limit: 20}}
+  Pay: {type: event, subscribes: [order], emits: [paid], concurrency: {limit: 3}}  # so that 300 take 5 s at least
   Book: {type: event, subscribes: [paid], orderBy: data.shop}
   Ledger: {type: api, method: GET, path: /ledger}
 """
