@@ -46,13 +46,13 @@ class Api:
         return answer.json()
 
     def trace(self, trace_id: str, *steps: str) -> Any:
-        """A trace, as soon as these steps have run in it."""
+        """A trace, as soon as a run of each of these steps has ended in it."""
         found: list[Any] = []
 
         def there() -> bool:
             answer = self.ask("GET", "traces", trace_id)
             found[:] = [answer.json()] if answer.status_code == 200 else []
-            return bool(found) and set(steps) <= {run["step"] for run in found[0]["runs"]}
+            return bool(found) and set(steps) <= {r["step"] for r in found[0]["runs"] if r["outcome"] != "running"}
 
         wait_for(there, f"no trace {trace_id} with {steps}")
         return found[0]
