@@ -73,7 +73,9 @@ class StreamInfo(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """One attempt of one run. Times are seconds since the epoch, durations seconds."""
+    """One attempt of one run. Times are seconds since the epoch, durations seconds.
+
+    What there may be several of is in tuples: of five empty lists as defaults, a record would take three times as long to make."""
 
     trace_id: str
     span_id: str
@@ -94,13 +96,13 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     query: dict[str, Any] = {}  # of a request
     headers: dict[str, str] = {}  # of a request
     input: msgspec.Raw = NOTHING  # the request's body, the event
-    emits: list[EmitInfo] = []
-    state: list[StateInfo] = []
-    streams: list[StreamInfo] = []
+    emits: tuple[EmitInfo, ...] = ()
+    state: tuple[StateInfo, ...] = ()
+    streams: tuple[StreamInfo, ...] = ()
     more_effects: int = 0  # not listed
-    logs: list[LogLine] = []
+    logs: tuple[LogLine, ...] = ()
     more_logs: int = 0
-    events: list[str] = []  # of a batch: ids of all events of the list
+    events: tuple[str, ...] = ()  # of a batch: ids of all events of the list
     batch: str = ""  # trace that has the record of the list that this event was in
 
 
@@ -196,7 +198,7 @@ def _encode_any(record: RunRecord) -> bytes:
     try:
         return _encode(record)
     except UNSAYABLE:
-        logs = [
+        logs = tuple(
             LogLine(
                 line.time,
                 line.level,
@@ -204,7 +206,7 @@ def _encode_any(record: RunRecord) -> bytes:
                 {"fields": repr(line.fields).encode("ascii", "backslashreplace").decode()},
             )
             for line in record.logs
-        ]
+        )
         headers = {repr(name): repr(value) for name, value in record.headers.items()}
         return _encode(msgspec.structs.replace(record, logs=logs, headers=headers, query={}))
 
@@ -214,9 +216,9 @@ def _without_payloads(record: RunRecord) -> RunRecord:
     return replace(
         record,
         input=NOTHING,
-        emits=[replace(emit, data=NOTHING) for emit in record.emits],
-        state=[replace(one, before=NOTHING, data=NOTHING) for one in record.state],
-        streams=[replace(one, data=NOTHING) for one in record.streams],
+        emits=tuple([replace(emit, data=NOTHING) for emit in record.emits]),
+        state=tuple([replace(one, before=NOTHING, data=NOTHING) for one in record.state]),
+        streams=tuple([replace(one, data=NOTHING) for one in record.streams]),
     )
 
 
@@ -225,7 +227,7 @@ def _without_lists(record: RunRecord) -> RunRecord:
     left = len(record.emits) + len(record.state) + len(record.streams)
     if left * LONGEST_NAMES <= RECORD_SIZE // 2:
         return record
-    return msgspec.structs.replace(record, emits=[], state=[], streams=[], more_effects=record.more_effects + left)
+    return msgspec.structs.replace(record, emits=(), state=(), streams=(), more_effects=record.more_effects + left)
 
 
 def _with_fewer_lines(record: RunRecord) -> RunRecord:
@@ -239,7 +241,7 @@ def _with_fewer_lines(record: RunRecord) -> RunRecord:
         if room < 0:
             break
         first, last = (first + 1, last) if number == first else (first, last - 1)
-    logs = [*record.logs[:first], *record.logs[last:]]
+    logs = record.logs[:first] + record.logs[last:]
     return msgspec.structs.replace(record, logs=logs, more_logs=record.more_logs + last - first)
 
 

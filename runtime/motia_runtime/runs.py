@@ -7,6 +7,7 @@ import logging
 import random
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -67,7 +68,7 @@ class Attempt(msgspec.Struct, eq=False):
     queued: float
     start: float
     conflicts: int = 0
-    events: list[tuple[str, str]] = []  # of a batch: the trace and the id of each
+    events: Sequence[tuple[str, str]] = ()  # of a batch: the trace and the id of each
     duration: float = 0.0
     outcome: str = ""
     error: ErrorInfo | None = None
@@ -183,14 +184,14 @@ class Attempt(msgspec.Struct, eq=False):
             rule = redaction.input_of(asked.topic)
             part, size = (data, 0) if isinstance(data, bytes) else (data.data, data.size)
             given = redaction.payload(part, rule, size, known=self.outcome == "ok")
-        emits: list[EmitInfo] = []
-        state: list[StateInfo] = []
+        emits: tuple[EmitInfo, ...] = ()
+        state: tuple[StateInfo, ...] = ()
         if unit is not None:
             notes, reads = unit.notes, unit.reads
             if notes is not None:
-                emits = emits_of(notes, redaction, self.start)
+                emits = tuple(emits_of(notes, redaction, self.start))
             if reads or (notes is not None and notes.writes):
-                state = state_of(notes, reads, redaction, self.start)
+                state = tuple(state_of(notes, reads, redaction, self.start))
         record = RunRecord(
             trace_id=self.trace_id,
             span_id=self._span_id or new_span_id(),
@@ -217,9 +218,9 @@ class Attempt(msgspec.Struct, eq=False):
         found: dict[str, Any] = {}
         if unit is not None and unit.notes is not None and (unit.notes.more or unit.notes.streams):
             found["more_effects"] = unit.notes.more
-            found["streams"] = streams_of(unit.notes.streams, redaction, self.start)
+            found["streams"] = tuple(streams_of(unit.notes.streams, redaction, self.start))
         if logger is not None:
-            found |= {"logs": logger.lines, "more_logs": logger.dropped}
+            found |= {"logs": tuple(logger.lines), "more_logs": logger.dropped}
         if self.error is not None or self.number != 1 or self.conflicts or self.replay_of:
             found |= {
                 "error": self.error,
@@ -228,7 +229,7 @@ class Attempt(msgspec.Struct, eq=False):
                 "replay_of": self.replay_of,
             }
         if self.events or self.streamed is not None:
-            found |= {"events": [event_id for _, event_id in self.events], "streamed": self.streamed}
+            found |= {"events": tuple([event_id for _, event_id in self.events]), "streamed": self.streamed}
         if self.tracestate:
             found["tracestate"] = self.tracestate
         return found

@@ -323,11 +323,11 @@ class _Ended(msgspec.Struct, frozen=True):
 
     def record(self, epoch: float, redaction: Redaction) -> RunRecord:
         task, context, ended = self.task, self.task.context, self.task.ended
-        emits = []
+        emits: tuple[EmitInfo, ...] = ()
         if ended is not None and ended.topic is not None:
             data = bytes(ended.data)
             shown = redaction.payload(data, redaction.topics.get(ended.topic), known=False)
-            emits.append(EmitInfo(ended.topic, len(data), data=shown))
+            emits = (EmitInfo(ended.topic, len(data), data=shown),)
         return RunRecord(
             trace_id=context.trace_id,
             span_id=self.span_id,

@@ -78,7 +78,7 @@ def _record(number: int, chance: random.Random) -> RunRecord:
         outcome="failed" if failed else "ok",
         error=ErrorInfo("Declined", f"card {number % 977} declined") if failed else None,
         input=data,
-        logs=lines,
+        logs=tuple(lines),
     )
 
 

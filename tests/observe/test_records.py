@@ -170,7 +170,7 @@ async def test_what_failed_has_no_effects_but_tells_what_it_saw(
         await app.state.set("free", "k", 1)
         [run] = await all_records(app)
     assert run.outcome == "dead"
-    assert run.emits == []
+    assert run.emits == ()
     assert [(one.op, one.key, bytes(one.before)) for one in run.state] == [("get", "k", b"1")]
     assert [(one.op, one.id) for one in run.streams] == [("set", "i")]  # at once, whatever becomes of the run
     assert plain(run.input) == {}
