@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from motia_runtime.handler import Request
 from motia_runtime.records import LISTED, EmitInfo, StateInfo, StreamInfo
 from motia_runtime.redaction import LARGEST, NOTHING, PAYLOAD, Redaction, Rule
 from motia_runtime.streams import StreamStore
@@ -39,37 +38,6 @@ def keep(data: bytes, rule: Rule | None) -> Kept:
     if len(data) <= (PAYLOAD if rule is None else LARGEST):
         return Kept(data)
     return Kept(data[:PAYLOAD], len(data))
-
-
-class Asked(msgspec.Struct, frozen=True):
-    """A request with a large body on its way to a record. Others are held as they are."""
-
-    method: str
-    path: str
-    body: Kept
-    headers: dict[str, str]
-    query_params: Any
-
-
-def held(request: Request, rule: Rule | None) -> Request | Asked:
-    """What is held of a request for its record. `rule`: what is hidden in its body."""
-    if len(request.raw_body) <= PAYLOAD:
-        return request
-    body = keep(request.raw_body, rule)
-    return Asked(request.method, request.path, body, request.headers, request.query_params)
-
-
-def asked_of(
-    asked: Request | Asked, redaction: Redaction, step: str
-) -> tuple[dict[str, Any], dict[str, str], msgspec.Raw]:
-    """Query, headers and body of a request, as they are kept."""
-    query = redaction.query(asked.query_params, step) if asked.query_params else {}
-    headers = redaction.headers_of(asked) if isinstance(asked, Request) else redaction.headers(asked.headers)
-    body = asked.body if isinstance(asked, Asked) else Kept(asked.raw_body) if asked.raw_body else None
-    if body is None:
-        return query, headers, NOTHING
-    is_json = "json" in headers.get("content-type", "")
-    return query, headers, body.shown(redaction, redaction.bodies.get(step), known=is_json)
 
 
 class StreamCall(msgspec.Struct, frozen=True, gc=False):

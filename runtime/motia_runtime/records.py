@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -21,10 +21,11 @@ LISTED = 100  # emits, operations on state and on streams listed in one record, 
 RECORD_SIZE = 256 * 1024  # bytes; a larger record leaves out payloads, then the middle of its log
 ENTRY_SIZE = 512 * 1024  # bytes of records in one entry of the log
 GATHER = 0.05  # seconds that records wait for company
-TOGETHER = 256  # records that are written without waiting
+TOGETHER = 64 * 1024  # bytes of records that are written without waiting
 SWITCH = "MOTIA_TRACING"  # environment variable; "off" has no records written
 LONGEST_NAMES = 2_000  # bytes that an effect takes without its payload
 PAGE = 200  # entries read at a time
+NEWLINE = 10
 
 _log = logging.getLogger("motia.records")
 
@@ -106,8 +107,27 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     batch: str = ""  # trace that has the record of the list that this event was in
 
 
+class ShortRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
+    """A `RunRecord` of an api run that did nothing but answer, which most do: read again it is one. It costs half as much."""
+
+    trace_id: str
+    span_id: str
+    step: str
+    trigger: Trigger
+    started: float
+    duration: float
+    outcome: str
+    status: int | None
+    headers: msgspec.Raw
+    parent_id: str = ""
+    input: msgspec.Raw = NOTHING
+
+    queued: ClassVar[float] = 0.0
+    batch: ClassVar[str] = ""
+
+
 _encode = msgspec.json.Encoder().encode
-_encode_lines = msgspec.json.Encoder().encode_lines
+_encode_into = msgspec.json.Encoder().encode_into
 read_record = msgspec.json.Decoder(RunRecord).decode  # raises `msgspec.DecodeError`
 UNSAYABLE = (
     TypeError,
@@ -118,58 +138,86 @@ UNSAYABLE = (
 
 
 class Recorded(Protocol):
-    def record(self, epoch: float, redaction: Redaction) -> RunRecord: ...
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord | ShortRecord:
+        """`epoch` is what to add to `time.perf_counter()` for seconds since the epoch."""
+        ...
 
 
 class RecordWriter:
-    """Collects records and writes them together, a line of JSON each: one entry of the log for all runs of a moment, so that the broker
-    has little to do with them. What is not written when the process dies is lost; effects never are. Lives as long as the engine."""
+    """Makes a line of JSON of each run at its end, so that nothing of the run is held for longer, and writes the lines of a moment together: one
+    entry of the log, so that the broker has little to do with them. What is not written when the process dies is lost; effects never are.
+    Lives as long as the engine."""
 
     def __init__(self, log: Log, redaction: Redaction) -> None:
         self._log = log
         self._redaction = redaction
         self._loop = asyncio.get_running_loop()
-        self._ended: list[Recorded] = []
+        self._epoch = 0.0
+        self._lines = bytearray()
+        self._uncounted: list[RunRecord | ShortRecord] = []
+        self._waits = False  # for company
         self._is_off = os.environ.get(SWITCH, "") == "off"
         # these get all records, also those that are not written
-        self.meter: Callable[[Sequence[RunRecord]], None] | None = None
+        self.meter: Callable[[Sequence[RunRecord | ShortRecord]], None] | None = None
         self.exporter: Callable[[bytes], None] | None = None  # as they are written, a line each
 
     def add(self, ended: Recorded) -> None:
+        """Never raises: of what can't be recorded the app's log tells, and the run goes on to its end."""
         if self._is_off and self.meter is None and self.exporter is None:
             return
-        self._ended.append(ended)
-        if len(self._ended) == 1:
-            self._loop.call_later(GATHER, self.flush)
-        elif len(self._ended) == TOGETHER:
+        if not self._waits:
+            self._waits = True
+            self._epoch = time.time() - time.perf_counter()
+            self._loop.call_later(GATHER, self._after_a_while)
+        lines = self._lines
+        before = len(lines)
+        try:
+            record = ended.record(self._epoch, self._redaction)
+            if self.meter is not None:
+                self._uncounted.append(record)
+                if self._is_off and self.exporter is None:
+                    return
+            try:
+                _encode_into(record, lines, -1)
+            except UNSAYABLE:
+                lines[before:] = _encode_any(record)
+            if len(lines) - before > RECORD_SIZE:
+                lines[before:] = _fitting(bytes(lines[before:]))
+        except Exception:
+            del lines[before:]
+            _log.exception("the record of a run can't be written")
+            return
+        lines.append(NEWLINE)
+        if len(lines) >= TOGETHER:
             self.flush()
 
+    def _after_a_while(self) -> None:
+        self._waits = False
+        self.flush()
+
     def flush(self) -> None:
-        ended, self._ended = self._ended, []
-        if not ended:
+        if self._uncounted:
+            uncounted, self._uncounted = self._uncounted, []
+            if self.meter is not None:
+                self.meter(uncounted)
+        if not self._lines:
             return
-        epoch = time.time() - time.perf_counter()
-        records = [one.record(epoch, self._redaction) for one in ended]
-        if self.meter is not None:
-            self.meter(records)
-        if self._is_off and self.exporter is None:
-            return
-        try:
-            data = _encode_lines(records)
-        except UNSAYABLE:
-            data = b""  # one of them; line by line, the others are not lost with it
-        if 0 < len(data) <= ENTRY_SIZE and self._redaction.is_clean(data):
+        data = bytes(self._lines)
+        self._lines.clear()
+        if self._redaction.is_clean(data):
             self._write(data)
             return
-        lines: list[bytes] = []
+        together: list[bytes] = []
         size = 0
-        for line in map(self._line, records):
+        for line in data.splitlines():
+            if not self._redaction.is_clean(line):
+                line = _fitting(self._redaction.masked(line))
             if size + len(line) > ENTRY_SIZE:
-                self._write(b"".join(lines))
-                lines, size = [], 0
-            lines.append(line)
+                self._write(b"\n".join([*together, b""]))
+                together, size = [], 0
+            together.append(line)
             size += len(line)
-        self._write(b"".join(lines))
+        self._write(b"\n".join([*together, b""]))
 
     def _write(self, lines: bytes) -> None:
         if self.exporter is not None:
@@ -179,25 +227,16 @@ class RecordWriter:
 
     def shown(self, record: RunRecord) -> RunRecord:
         """As it would be read again after it was written: bounded, and without what nobody shall see."""
-        return read_record(self._line(record))
-
-    def _line(self, record: RunRecord) -> bytes:
-        data = _encode_any(record)
-        if not self._redaction.is_clean(data):
-            data = self._redaction.masked(data)
-            record = read_record(data)
-        for shorter in (_without_payloads, _without_lists, _with_fewer_lines):
-            if len(data) <= RECORD_SIZE:
-                break
-            record = shorter(record)
-            data = _encode(record)
-        return data + b"\n"
+        line = _fitting(_encode_any(record))
+        return read_record(line if self._redaction.is_clean(line) else _fitting(self._redaction.masked(line)))
 
 
-def _encode_any(record: RunRecord) -> bytes:
+def _encode_any(record: RunRecord | ShortRecord) -> bytes:
     try:
         return _encode(record)
     except UNSAYABLE:
+        if isinstance(record, ShortRecord):
+            raise
         logs = tuple(
             LogLine(
                 line.time,
@@ -209,6 +248,19 @@ def _encode_any(record: RunRecord) -> bytes:
         )
         headers = {repr(name): repr(value) for name, value in record.headers.items()}
         return _encode(msgspec.structs.replace(record, logs=logs, headers=headers, query={}))
+
+
+def _fitting(line: bytes) -> bytes:
+    """At most `RECORD_SIZE` of a record."""
+    if len(line) <= RECORD_SIZE:
+        return line
+    record = read_record(line)
+    for shorter in (_without_payloads, _without_lists, _with_fewer_lines):
+        record = shorter(record)
+        line = _encode(record)
+        if len(line) <= RECORD_SIZE:
+            break
+    return line
 
 
 def _without_payloads(record: RunRecord) -> RunRecord:

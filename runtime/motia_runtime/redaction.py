@@ -1,7 +1,7 @@
 """What records of runs never hold: values of `secrets`, properties with `x-sensitive: true`, headers and query parameters that carry credentials.
 
 What is left out reads "***". A schema without `x-sensitive` costs nothing; one with it costs a decoding and an encoding of the value, when its
-record is written, not while the handler runs.
+run has ended.
 """
 
 from __future__ import annotations
@@ -140,6 +140,24 @@ def _is_sensitive(schema: JSON, defs: Mapping[str, JSON], seen: set[str]) -> boo
     return any(_is_sensitive(each, defs, seen) for each in schema.values())
 
 
+class KeptHeaders:
+    """Headers of a request as they are kept. Not to be changed."""
+
+    __slots__ = ("_json", "is_json", "values")
+
+    def __init__(self, values: dict[str, str]) -> None:
+        self.values = values
+        self.is_json = "json" in values.get("content-type", "")  # the body
+        self._json: msgspec.Raw | None = None
+
+    @property
+    def json(self) -> msgspec.Raw:
+        """`values`, encoded. Headers that came over HTTP can be."""
+        if self._json is None:
+            self._json = msgspec.Raw(_encode(self.values))
+        return self._json
+
+
 class Redaction:
     """What to hide of one version of an app. Values of secrets are those of its creation."""
 
@@ -153,10 +171,9 @@ class Redaction:
         environ = os.environ if environ is None else environ
         self._mask = Mask.of(project, environ)
         texts = {_encode(text)[1:-1] for text in self._mask.secrets}
-        longest_first = sorted(texts, key=len, reverse=True)
-        self._secrets = re.compile(b"|".join(map(re.escape, longest_first))) if texts else None
+        self._secrets = tuple(texts)
         self._names: dict[str, bool] = {}  # of headers and parameters that were seen: does it carry a credential
-        self._headers: dict[tuple[tuple[bytes, bytes], ...], dict[str, str]] = {}  # those of the last requests
+        self._headers: dict[tuple[tuple[bytes, bytes], ...], KeptHeaders] = {}  # those of the last requests
         self._sources: dict[str, Rule | None] = {}
 
     def _rules(self, schemas: Mapping[str, Schema | None]) -> dict[str, Rule]:
@@ -198,17 +215,17 @@ class Redaction:
             return checked(data)
         return msgspec.Raw(data)
 
-    def headers_of(self, request: Request) -> dict[str, str]:
-        """Headers of a request as they are kept, not to be changed: a client sends the same ones again and again, so the last ones are known."""
+    def headers_of(self, request: Request) -> KeptHeaders:
+        """A client sends the same ones again and again, so the last ones are known."""
         raw = request._raw_headers
         if raw is None:
-            return self.headers(request._sent_headers())
+            return KeptHeaders(self.headers(request._sent_headers()))
         key = tuple(raw)
         found = self._headers.get(key)
         if found is None:
             if len(self._headers) >= KNOWN_HEADERS:
                 self._headers.clear()
-            found = self._headers[key] = self.headers(request._sent_headers())
+            found = self._headers[key] = KeptHeaders(self.headers(request._sent_headers()))
         return found
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
@@ -236,9 +253,10 @@ class Redaction:
 
     def is_clean(self, data: bytes) -> bool:
         """Whether JSON texts have no secret's value in them, and no credentials in a URL."""
-        if self._secrets is not None and self._secrets.search(data) is not None:
-            return False
-        return b"://" not in data or _IN_URL.search(data) is None
+        for secret in self._secrets:  # each looked for alone: for several, one pattern takes five times as long
+            if secret in data:
+                return False
+        return _IN_URL.search(data) is None
 
     def masked(self, line: bytes) -> bytes:
         """The JSON text of a record, without values of secrets in what users have said. What the record itself says (its ids, step, times) stays, whatever a

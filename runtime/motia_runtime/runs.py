@@ -22,11 +22,11 @@ from motia_runtime.execute import Executor
 from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
-from motia_runtime.noted import Asked, Kept, asked_of, emits_of, held, keep, state_of, streams_of
+from motia_runtime.noted import emits_of, state_of, streams_of
 from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.readonly import ReadOnlyUnit
-from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord, StateInfo
-from motia_runtime.redaction import NOTHING, PAYLOAD, Redaction
+from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord, ShortRecord, StateInfo
+from motia_runtime.redaction import NOTHING, Redaction
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
 from motia_runtime.stacks import MESSAGE_LENGTH, user_stack
@@ -50,19 +50,16 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Attempt(msgspec.Struct, eq=False):
-    """One try of a run: what is behind its context. Lives from `Runs.begin` until its record is written, a moment after `Runs.end`.
+    """One try of a run: what is behind its context. Lives from `Runs.begin` to `Runs.end`.
 
     Most of it is made when somebody asks: a step that only answers has no effects and logs nothing, and costs accordingly."""
 
     _services: Services
     secrets: Secrets
     plan: Plan
-    trace_id: str
-    parent_id: str
-    replay_of: str
-    tracestate: str
-    _asked: Trigger | Request | Asked
-    _input: bytes | Kept | None  # of an event; None: there is none, or the request has it
+    _trace: TraceContext
+    _asked: Trigger | Request
+    _input: bytes | None  # of an event; None: there is none, or the request has it
     _claim: Claim | None
     number: int
     queued: float
@@ -81,6 +78,14 @@ class Attempt(msgspec.Struct, eq=False):
     @property
     def step(self) -> str:
         return self.plan.name
+
+    @property
+    def trace_id(self) -> str:
+        return self._trace.trace_id
+
+    @property
+    def tracestate(self) -> str:
+        return self._trace.tracestate
 
     @property
     def span_id(self) -> str:
@@ -171,19 +176,51 @@ class Attempt(msgspec.Struct, eq=False):
         """None when there are none."""
         return self._unit
 
-    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
-        """What is kept of it. Made when records are written, many at a time, which is cheaper than in between. `epoch` is what to add to
-        `time.perf_counter()` for seconds since the epoch."""
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord | ShortRecord:
+        """What is kept of it. `epoch` is what to add to `time.perf_counter()` for seconds since the epoch."""
+        asked, trace = self._asked, self._trace
+        if (
+            isinstance(asked, Trigger)
+            or asked.query_params
+            or asked._raw_headers is None
+            or self._unit is not None
+            or self._logger is not None
+            or self.error is not None
+            or self.streamed is not None
+            or self.conflicts
+            or trace.replay_of
+            or trace.tracestate
+        ):
+            return self.in_full(epoch, redaction)
+        headers = redaction.headers_of(asked)
+        body = asked.raw_body
+        return ShortRecord(
+            trace.trace_id,
+            self._span_id or new_span_id(),
+            self.plan.name,
+            Trigger(type="api", method=asked.method, path=asked.path),
+            epoch + self.start,
+            self.duration,
+            self.outcome,
+            self.status,
+            headers.json,
+            trace.parent_id,
+            redaction.payload(body, redaction.bodies.get(self.plan.name), known=headers.is_json) if body else NOTHING,
+        )
+
+    def in_full(self, epoch: float, redaction: Redaction) -> RunRecord:
+        """As `record`, with all fields."""
         unit, asked = self._unit, self._asked
         query: dict[str, Any] = {}
         headers: dict[str, str] = {}
         given = NOTHING
         if not isinstance(asked, Trigger):
-            query, headers, given = asked_of(asked, redaction, self.plan.name)
-        elif (data := self._input) is not None:
-            rule = redaction.input_of(asked.topic)
-            part, size = (data, 0) if isinstance(data, bytes) else (data.data, data.size)
-            given = redaction.payload(part, rule, size, known=self.outcome == "ok")
+            query = redaction.query(asked.query_params, self.plan.name) if asked.query_params else {}
+            kept = redaction.headers_of(asked)
+            headers = kept.values
+            given = redaction.payload(asked.raw_body, redaction.bodies.get(self.plan.name), known=kept.is_json)
+        elif self._input is not None:
+            given = redaction.payload(self._input, redaction.input_of(asked.topic), known=self.outcome == "ok")
         emits: tuple[EmitInfo, ...] = ()
         state: tuple[StateInfo, ...] = ()
         if unit is not None:
@@ -193,9 +230,9 @@ class Attempt(msgspec.Struct, eq=False):
             if reads or (notes is not None and notes.writes):
                 state = tuple(state_of(notes, reads, redaction, self.start))
         record = RunRecord(
-            trace_id=self.trace_id,
+            trace_id=self._trace.trace_id,
             span_id=self._span_id or new_span_id(),
-            parent_id=self.parent_id,
+            parent_id=self._trace.parent_id,
             step=self.plan.name,
             trigger=self.trigger,
             started=epoch + self.start,
@@ -214,24 +251,24 @@ class Attempt(msgspec.Struct, eq=False):
 
     def _seldom(self, redaction: Redaction) -> dict[str, Any]:
         """Of its record, what few have: a record that is made with all of its 25 fields takes five times as long as one of ten."""
-        unit, logger = self._unit, self._logger
+        unit, logger, trace = self._unit, self._logger, self._trace
         found: dict[str, Any] = {}
         if unit is not None and unit.notes is not None and (unit.notes.more or unit.notes.streams):
             found["more_effects"] = unit.notes.more
             found["streams"] = tuple(streams_of(unit.notes.streams, redaction, self.start))
         if logger is not None:
             found |= {"logs": tuple(logger.lines), "more_logs": logger.dropped}
-        if self.error is not None or self.number != 1 or self.conflicts or self.replay_of:
+        if self.error is not None or self.number != 1 or self.conflicts or trace.replay_of:
             found |= {
                 "error": self.error,
                 "attempt": self.number,
                 "conflicts": self.conflicts,
-                "replay_of": self.replay_of,
+                "replay_of": trace.replay_of,
             }
         if self.events or self.streamed is not None:
             found |= {"events": tuple([event_id for _, event_id in self.events]), "streamed": self.streamed}
-        if self.tracestate:
-            found["tracestate"] = self.tracestate
+        if trace.tracestate:
+            found["tracestate"] = trace.tracestate
         return found
 
 
@@ -269,21 +306,13 @@ class Runs:
     ) -> Attempt:
         """`claim` stays the same however often the run is repeated; without one the run has just begun to exist. `queued` in seconds. `given`: the data of
         the event."""
-        redaction = self.services.redaction
-        of = asked if isinstance(asked, Trigger) else held(asked, redaction.bodies.get(plan.name))
-        data: bytes | Kept | None = given
-        if given is not None and len(given) > PAYLOAD:
-            data = keep(given, redaction.input_of(of.topic if isinstance(of, Trigger) else None))
         return Attempt(
             self.services,
             self._secrets,
             plan,
-            trace.trace_id,
-            trace.parent_id,
-            trace.replay_of,
-            trace.tracestate,
-            of,
-            data,
+            trace,
+            asked,
+            given,
             claim,
             number,
             queued,
@@ -309,7 +338,7 @@ class Runs:
         """What is known of a run under way, as its record would say it, with the outcome "running": what it writes and emits is not in it yet."""
         now = time.perf_counter()
         attempt.span_id  # noqa: B018  # that it has one from now on
-        record = attempt.record(time.time() - now, self.services.redaction)
+        record = attempt.in_full(time.time() - now, self.services.redaction)
         return self.records.shown(msgspec.structs.replace(record, duration=now - attempt.start, outcome="running"))
 
     def describe(self, problem: BaseException) -> ErrorInfo:

@@ -27,7 +27,6 @@ class _Ids:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._find = re.compile(rf"(?!0{{{size}}}).{{{size}}}").findall
         self._ready: list[str] = []
         if hasattr(os, "register_at_fork"):  # a child must not give out its parent's
             os.register_at_fork(after_in_child=self._ready.clear)
@@ -36,7 +35,10 @@ class _Ids:
         try:
             return self._ready.pop()
         except IndexError:
-            self._ready.extend(self._find(os.urandom(AT_ONCE * self._size // 2).hex()))
+            size = self._size
+            self._ready.extend(os.urandom(AT_ONCE * size // 2).hex(" ", size // 2).split(" "))
+            while "0" * size in self._ready:
+                self._ready.remove("0" * size)
             return self.new()
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
+from motia_runtime import trace
 from motia_runtime.trace import LONGEST_STATE, parse, state_of
 
 SPAN = "b7ad6b7169203331"
@@ -109,3 +112,15 @@ def test_a_state_is_carried_when_the_standard_allows_it(given, kept):
     context = parse(f"00-{1:032x}-{SPAN}-01", given)
     assert context is not None
     assert context.tracestate == kept
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_no_id_is_all_zeros(size, monkeypatch):
+    ids = trace._Ids(size)
+    random = os.urandom
+    monkeypatch.setattr(os, "urandom", lambda n: bytes(size) + random(n - size))  # two of them
+    given = {ids.new() for _ in range(3 * trace.AT_ONCE - 6)}
+    assert len(given) == 3 * trace.AT_ONCE - 6
+    assert {(len(each), set(each) <= set("0123456789abcdef"), int(each, 16) > 0) for each in given} == {
+        (size, True, True)
+    }

@@ -11,8 +11,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from motia_runtime.records import RECORD_SIZE, SUBJECT, RunRecord
+from motia_runtime.handler import Trigger
+from motia_runtime.http.endpoint import WireRequest
+from motia_runtime.memory import MemoryLog
+from motia_runtime.records import RECORD_SIZE, SUBJECT, TOGETHER, RecordWriter, RunRecord, ShortRecord, read_record
+from motia_runtime.redaction import Redaction
+from motia_runtime.runner import TraceContext
+from motia_runtime.runs import Attempt, Plan
 from motia_runtime.testing import AppUnderTest, run_app
+from motia_spec import compile_project
 
 SPEC = """
 name: t
@@ -254,3 +261,75 @@ async def test_with_tracing_off_nothing_is_written(tmp_path: Path, monkeypatch: 
     async with running(tmp_path, monkeypatch) as app:
         assert await all_records(app) == []
         assert await app._log.newest("run") == 0
+
+
+@pytest.fixture
+def redaction(tmp_path: Path) -> Redaction:
+    (tmp_path / "motia.yaml").write_text(SPEC)
+    return Redaction(compile_project(tmp_path, environ={}, handlers=False).require(), {"API_KEY": "sk_live_4711"})
+
+
+@pytest.mark.parametrize("body", [b"", b'{"id": "a", "card": "4711"}', b"no json", b'"' + b"x" * 5000 + b'"'])
+def test_a_short_record_says_what_the_full_one_says(body: bytes, redaction: Redaction) -> None:
+    headers = [(b"content-type", b"application/json"), (b"cookie", b"a=b"), (b"x-odd", b"\xff")]
+    request = WireRequest(None, {"shop": "x"}, {}, headers, body, "POST", "/orders/\u00e9")
+    unused: Any = None
+    plan = Plan("CreateOrder", unused, {})
+    attempt = Attempt(unused, unused, plan, TraceContext("a" * 32, "b" * 16), request, None, None, 1, 0.0, 7.25)
+    attempt.duration, attempt.outcome, attempt.status, attempt._span_id = 0.125, "ok", 201, "c" * 16
+    short = attempt.record(1e9, redaction)
+    assert isinstance(short, ShortRecord)
+    read = read_record(msgspec.json.encode(short))
+    assert read == read_record(msgspec.json.encode(attempt.in_full(1e9, redaction)))
+    assert read.headers == {"content-type": "application/json", "cookie": "***", "x-odd": "\u00ff"}
+    assert (read.started, read.duration, read.status, read.parent_id) == (1e9 + 7.25, 0.125, 201, "b" * 16)
+    assert (read.trigger.path, b"4711" in bytes(read.input)) == ("/orders/\u00e9", False)
+
+
+class Ended:
+    """A run whose record has this query."""
+
+    def __init__(self, query: dict[str, Any] | None) -> None:
+        self.query = query
+
+    def record(self, epoch: float, redaction: Redaction) -> RunRecord:
+        if self.query is None:
+            raise RuntimeError("there are no words for it")
+        trigger = Trigger(type="api", method="GET", path="/")
+        return RunRecord(
+            trace_id="t", span_id="s", step="S", trigger=trigger, started=epoch, duration=1.0, outcome="ok", query=self.query
+        )  # fmt: skip
+
+
+async def written(log: MemoryLog) -> list[list[dict[str, Any]]]:
+    """Queries of the records, by entry."""
+    entries = reversed(await log.scan(SUBJECT, limit=100))
+    return [[read_record(line).query for line in entry.data.splitlines()] for entry in entries]
+
+
+async def test_a_run_goes_on_whose_record_cannot_be_written(
+    redaction: Redaction, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = MemoryLog()
+    writer = RecordWriter(log, redaction)
+    for query in ({"n": 1}, None, {"half": "\ud800"}, {"n": 2}):
+        writer.add(Ended(query))
+    writer.flush()
+    assert await written(log) == [[{"n": 1}, {}, {"n": 2}]]
+    assert "the record of a run can't be written" in caplog.text
+    assert "there are no words for it" in caplog.text
+
+
+async def test_many_records_are_several_entries(redaction: Redaction) -> None:
+    log = MemoryLog()
+    writer = RecordWriter(log, redaction)
+    text = "x" * (TOGETHER // 10)
+    for n in range(25):
+        writer.add(Ended({"n": n, "text": text}))
+        writer.add(Ended({"key": "sk_live_4711"}))
+    assert len(await written(log)) == 2, "what is more than an entry is written at once"
+    writer.flush()
+    entries = await written(log)
+    found = [query for entry in entries for query in entry]
+    assert [query["n"] for query in found if "n" in query] == list(range(25))
+    assert [query for query in found if "n" not in query] == [{"key": "***"}] * 25

@@ -33,7 +33,7 @@ class Finisher:
         self._status_of_none = self._status if declared else 204
         self._plain = self._status not in codecs and self._status not in WITHOUT_BODY
 
-    def __call__(self, result: Any) -> Answer | Streamed:
+    def finish(self, result: Any) -> Answer | Streamed:
         """A body that is a generator is streamed. Raises `ValidationFailed` for a body that does not fit its declared schema, `InvalidHeader`, ValueError for an impossible status,
         TypeError for a value that JSON can't hold."""
         if self._plain and type(result) is dict and "status" not in result:

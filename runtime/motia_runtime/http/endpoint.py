@@ -101,7 +101,7 @@ class StepEndpoint:
         self._body: Codec | None = types.codec(step.body) if step.body else None
         self._query = Query(types.codec(step.query) if step.query else None)
         self._reads_query = step.query is not None  # a schema may ask for some, or fill in defaults
-        self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()})
+        self._finish = Finisher(step, {status: types.codec(schema) for status, schema in step.responses.items()}).finish
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send, values: list[str]) -> None:
         await self.serve(Asgi(scope, receive, send), values)

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from motia_runtime.metrics.text import Histogram, family, histogram
-from motia_runtime.records import RunRecord
+from motia_runtime.records import RunRecord, ShortRecord
 
 
 class RunCounts:
@@ -18,7 +18,7 @@ class RunCounts:
         self._queued: defaultdict[tuple[str], Histogram] = defaultdict(Histogram)
         self._requests: defaultdict[tuple[str, str], Histogram] = defaultdict(Histogram)
 
-    def count(self, records: Sequence[RunRecord]) -> None:
+    def count(self, records: Sequence[RunRecord | ShortRecord]) -> None:
         for record in records:
             if record.batch:
                 continue  # its list has a record that counts
