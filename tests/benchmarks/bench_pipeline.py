@@ -3,7 +3,9 @@
 Programs that do the same work, one after the other in each round, each on a fresh nats-server: the app (`motia start`, tracing on, effects exactly once), in one process
 and in two; a hand-written pipelined program on nats-py's public API; one on our own link without a framework; and FastStream, when its environment is there (`make bench` makes
 it). A publisher, the same for all, feeds them while they run. Then, with one event at a time, the latency from the publish to b.
-Prints medians and ratios, and what an event costs the program, the broker and the publisher in CPU time: on a machine of few cores they share it. `python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N] [--only NAME ...]`
+Prints medians and ratios, what an event costs the program, the broker and the publisher in CPU time, and how many cores that was at this rate: on a machine
+of few they share them, and a second process of the app has what the others leave. `--work` has each handler of the app work for so long, as real ones do.
+`python tests/benchmarks/bench_pipeline.py [--events N] [--rounds N] [--work MS] [--only NAME ...]`
 """
 
 from __future__ import annotations
@@ -49,7 +51,15 @@ steps:
 nats: {{url: "${{NATS_URL}}", prefix: pipe}}
 """
 A = """
+import sys
+import os
+
+sys.path.append(os.environ["BENCHMARKS"])
+
+from latencies import work
+
 async def handler(data, ctx):
+    work()
     await ctx.state.orders.set(data.id, data)
     await ctx.emit("b", data)
 """
@@ -59,11 +69,12 @@ import sys
 
 sys.path.append(os.environ["BENCHMARKS"])
 
-from latencies import Latencies
+from latencies import Latencies, work
 
 latencies, goal, pid = Latencies(), int(os.environ["GOAL"]), os.getpid()
 
 async def handler(data, ctx):
+    work()
     latencies.add(data)
     if latencies.seen % 10 == 0:
         os.write(1, b"seen %d %d\\n" % (pid, latencies.seen))
@@ -195,7 +206,8 @@ async def _counted(stream: asyncio.StreamReader, goal: int) -> None:
                     return
 
 
-async def main(events: int, rounds: int, programs: list[str]) -> None:
+async def main(events: int, rounds: int, programs: list[str], work: float) -> None:
+    os.environ["WORK"] = str(work)
     rates: dict[str, list[float]] = {how: [] for how in programs}
     spent: dict[str, list[list[float]]] = {how: [] for how in programs}
     late: dict[str, list[list[float]]] = {how: [] for how in programs if how != "motia-2"}
@@ -210,12 +222,15 @@ async def main(events: int, rounds: int, programs: list[str]) -> None:
     medians = {how: statistics.median(found) for how, found in rates.items()}
     base = medians.get("motia", medians[programs[0]])
     print(f"pipeline of {events:,} events, {rounds} rounds, events/s (FastStream a quarter of the events)")
+    if work:
+        print(f"each handler of the app works for {work:g} ms; the other programs do not")
     print(
-        f"{'program':26} {'median':>8} {'min':>8} {'max':>8} {'motia / it':>11}   CPU us/event: its, broker's, publisher's"
+        f"{'program':26} {'median':>8} {'min':>8} {'max':>8} {'motia / it':>11}   CPU us/event: its, broker's, publisher's; cores"
     )
     for how in programs:
         found = rates[how]
-        shares = " ".join(f"{statistics.median(each):8.0f}" for each in zip(*spent[how], strict=True))
+        each = [statistics.median(values) for values in zip(*spent[how], strict=True)]
+        shares = " ".join(f"{value:8.0f}" for value in each) + f" {medians[how] * sum(each) / 1e6:8.2f}"
         print(
             f"{TITLES[how]:26} {medians[how]:8,.0f} {min(found):8,.0f} {max(found):8,.0f} {base / medians[how]:11.2f}   {shares}"
         )
@@ -233,5 +248,6 @@ if __name__ == "__main__":
     parser.add_argument(
         "--only", nargs="+", choices=TITLES, default=[t for t in TITLES if t != "faststream" or PEERS.exists()]
     )
+    parser.add_argument("--work", type=float, default=0.0, help="ms of CPU that each handler of the app takes")
     args = parser.parse_args()
-    asyncio.run(main(args.events, args.rounds, args.only))
+    asyncio.run(main(args.events, args.rounds, args.only, args.work))

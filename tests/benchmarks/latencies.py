@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 
 from shapes import Order
+
+WORK = float(os.environ.get("WORK", "0")) / 1000  # seconds
+
+
+def work() -> None:
+    """What a handler does besides, on one core."""
+    if WORK:
+        until = time.thread_time() + WORK
+        while time.thread_time() < until:
+            pass
 
 
 class Latencies:
