@@ -121,7 +121,7 @@ def load_version(
     asgi = build_app(
         _without_routes(project) if role == "engine" else project,
         types,
-        engine,
+        engine.calls,
         ready=lambda: engine.running and log.connected(),
         pages={} if pages is None else pages,
         runners=engine.runners,

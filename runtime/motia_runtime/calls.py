@@ -34,7 +34,7 @@ class Calls:
     def add(self, plan: Plan) -> None:
         self._steps[plan.name] = plan, self._chain(plan.bound)
 
-    async def run(
+    async def run_api(
         self,
         step: ApiStep,
         request: Request,
@@ -43,7 +43,7 @@ class Calls:
         stream_to: Callable[[], Recipient] | None = None,
         claim: Claim | None = None,
     ) -> Answer | None:
-        """As `runner.ApiRunner.run_api`."""
+        """As `runner.ApiRunner.run_api`. `claim` stays the same however often the run is repeated."""
         plan, chain = self._steps[step.name]
         runs = self._runs
         executor = runs.executor

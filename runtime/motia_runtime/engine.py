@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from motia_runtime.batch import BatchWorker
 from motia_runtime.bind import Bindings
@@ -22,7 +21,6 @@ from motia_runtime.deadletters import DeadLetters
 from motia_runtime.effects import Services
 from motia_runtime.events import EventWorker
 from motia_runtime.execute import Executor
-from motia_runtime.handler import Request
 from motia_runtime.ingress import IngressWorker
 from motia_runtime.isolation.apart import Apart
 from motia_runtime.isolation.pool import Pools
@@ -37,7 +35,7 @@ from motia_runtime.redaction import Redaction
 from motia_runtime.remote.messenger import Messenger
 from motia_runtime.remote.switchboard import Switchboard
 from motia_runtime.revisions import revisions
-from motia_runtime.runner import Answer, ApiRunner, Recipient, Streamed, TraceContext
+from motia_runtime.runner import ApiRunner
 from motia_runtime.runs import Attempt, Runs
 from motia_runtime.state import StateStore
 from motia_runtime.streams import StreamStore
@@ -89,9 +87,9 @@ class Engine:
             EventWorker | ChangeWorker | IngressWorker
         ] = []  # not ours to run: their events wait for an engine that does
         self._toucher: asyncio.Task[None] | None = None
-        self._calls = Calls(self._runs)
-        self._once = Once(self._calls, services)
-        self.runners: dict[str, ApiRunner] = {}  # of the api steps that `run_api` is not for, by name
+        self.calls = Calls(self._runs)
+        self._once = Once(self.calls, services)
+        self.runners: dict[str, ApiRunner] = {}  # of the api steps that `calls` is not for, by name
         self.limiters: dict[str, Limiter] = {}  # of those with a rate limit
         self.running = False
         self._suspects = Suspects(log, Apart(project))
@@ -108,7 +106,7 @@ class Engine:
             placed = self.switchboard.place(bound[step.name])
             plan = self._runs.plan(placed if role == "http" else self._pools.place(placed))
             if isinstance(step, ApiStep):
-                self._calls.add(plan)
+                self.calls.add(plan)
                 if step.idempotency is not None:
                     self.runners[step.name] = self._once
                 if step.rate_limit is not None:
@@ -125,12 +123,12 @@ class Engine:
     @property
     def busy(self) -> int:
         """Runs under way and deliveries in hand."""
-        return self._calls.under_way + sum(worker.busy for worker in self._workers)
+        return self.calls.under_way + sum(worker.busy for worker in self._workers)
 
     @property
     def requests(self) -> int:
         """Runs of api steps under way."""
-        return self._calls.under_way
+        return self.calls.under_way
 
     def in_hand(self) -> dict[str, int]:
         """Deliveries running, and waiting for that, of each step that is consumed here."""
@@ -173,7 +171,7 @@ class Engine:
         self.running = False
         self.live.stop()
         stopping = [worker.stop(grace) for worker in self._workers]
-        await asyncio.gather(self._calls.until_quiet(grace, streams), *stopping, self.switchboard.stop_waiting())
+        await asyncio.gather(self.calls.until_quiet(grace, streams), *stopping, self.switchboard.stop_waiting())
         await self._once.stop()
         await asyncio.gather(self._suspects.stop(), *(limiter.stop() for limiter in self.limiters.values()))
         await self._runs.cancels.stop()
@@ -197,13 +195,3 @@ class Engine:
                 worker.touch()
             if not any(worker.holds for worker in self._workers):
                 work.clear()
-
-    def run_api(
-        self,
-        step: ApiStep,
-        request: Request,
-        trace: TraceContext,
-        finish: Callable[[Any], Answer | Streamed],
-        stream_to: Callable[[], Recipient] | None = None,
-    ) -> Coroutine[Any, Any, Answer | None]:
-        return self._calls.run(step, request, trace, finish, stream_to)

@@ -100,23 +100,23 @@ def emits_of(notes: Notes, redaction: Redaction, start: float) -> list[EmitInfo]
 
 
 def state_of(
-    notes: Notes | None, reads: dict[tuple[str, str], Value], redaction: Redaction, start: float
+    notes: Notes | None, reads: dict[tuple[str, str], Value], redaction: Redaction, start: float, known: bool
 ) -> list[StateInfo]:
-    """Writes in their order, then keys that were only read."""
+    """Writes in their order, then keys that were only read. `known`: that what was read is JSON."""
     found: list[StateInfo] = []
     rules, payload = redaction.state, redaction.payload
     written = [] if notes is None else notes.writes
     for (group, key), write in written:
         rule, data = rules.get(group), write.data
         op = "delete" if data is None else "set"
-        before = _before(write.read, redaction, rule)
+        before = _before(write.read, redaction, rule, known)
         shown = NOTHING if data is None else payload(data, rule, _cut_at(data, write.size))
         found.append(StateInfo(op, group, key, write.revision, before, shown, write.called - start))
     if reads:
-        known = {at for at, _ in written}
+        told = {at for at, _ in written}
         for (group, key), value in reads.items():
-            if (group, key) not in known and len(found) < LISTED:
-                before = _before(value, redaction, rules.get(group))
+            if (group, key) not in told and len(found) < LISTED:
+                before = _before(value, redaction, rules.get(group), known)
                 found.append(StateInfo("get", group, key, value.revision, before))
     return found
 
@@ -126,8 +126,8 @@ def _cut_at(data: bytes, size: int) -> int:
     return size if len(data) < size else 0
 
 
-def _before(value: Value | None, redaction: Redaction, rule: Rule | None) -> msgspec.Raw:
-    return NOTHING if value is None or value.data is None else redaction.payload(value.data, rule)
+def _before(value: Value | None, redaction: Redaction, rule: Rule | None, known: bool) -> msgspec.Raw:
+    return NOTHING if value is None or value.data is None else redaction.payload(value.data, rule, known=known)
 
 
 def streams_of(calls: Iterable[StreamCall], redaction: Redaction, start: float) -> list[StreamInfo]:

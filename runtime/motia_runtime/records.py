@@ -107,13 +107,22 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     batch: str = ""  # trace that has the record of the list that this event was in
 
 
+class Asked(msgspec.Struct, frozen=True, tag_field="type", tag="api", gc=False):
+    """The `Trigger` of a request, which has nothing else."""
+
+    method: str
+    path: str
+
+    type: ClassVar[str] = "api"
+
+
 class ShortRecord(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """A `RunRecord` of an api run that did nothing but answer, which most do: read again it is one. It costs half as much."""
 
     trace_id: str
     span_id: str
     step: str
-    trigger: Trigger
+    trigger: Asked
     started: float
     duration: float
     outcome: str
@@ -211,7 +220,14 @@ class RecordWriter:
         size = 0
         for line in data.splitlines():
             if not self._redaction.is_clean(line):
-                line = _fitting(self._redaction.masked(line))
+                try:
+                    line = _fitting(self._redaction.masked(line))
+                except (
+                    msgspec.DecodeError,
+                    RecursionError,
+                ):  # a payload of it is no JSON, whoever wrote it where it was read
+                    _log.exception("the record of a run can't be written")
+                    continue
             if size + len(line) > ENTRY_SIZE:
                 self._write(b"\n".join([*together, b""]))
                 together, size = [], 0
@@ -246,8 +262,7 @@ def _encode_any(record: RunRecord | ShortRecord) -> bytes:
             )
             for line in record.logs
         )
-        headers = {repr(name): repr(value) for name, value in record.headers.items()}
-        return _encode(msgspec.structs.replace(record, logs=logs, headers=headers, query={}))
+        return _encode(msgspec.structs.replace(record, logs=logs, query={}))
 
 
 def _fitting(line: bytes) -> bytes:

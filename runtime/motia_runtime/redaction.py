@@ -15,6 +15,7 @@ import msgspec
 
 from motia_runtime.handler import Request
 from motia_runtime.logs import Mask
+from motia_runtime.runner import is_json, text_of
 from motia_spec.keywords import SENSITIVE
 from motia_spec.model import ApiStep, Project, Schema
 from motia_spec.node import JSON
@@ -26,7 +27,7 @@ LARGEST = (
     256 * 1024
 )  # bytes of a payload that is looked through for sensitive properties; of a larger one nothing is kept
 LONGEST_VALUE = 1024  # characters kept of a header
-KNOWN_HEADERS = 128  # heads of requests that are remembered as they are kept
+KNOWN_HEADS, KNOWN_HEADERS = 128, 2_000  # that are remembered as they are kept
 DEEPEST = 64  # levels of a value that are looked through; below, all is hidden
 
 NOTHING = msgspec.Raw()
@@ -140,24 +141,6 @@ def _is_sensitive(schema: JSON, defs: Mapping[str, JSON], seen: set[str]) -> boo
     return any(_is_sensitive(each, defs, seen) for each in schema.values())
 
 
-class KeptHeaders:
-    """Headers of a request as they are kept. Not to be changed."""
-
-    __slots__ = ("_json", "is_json", "values")
-
-    def __init__(self, values: dict[str, str]) -> None:
-        self.values = values
-        self.is_json = "json" in values.get("content-type", "")  # the body
-        self._json: msgspec.Raw | None = None
-
-    @property
-    def json(self) -> msgspec.Raw:
-        """`values`, encoded. Headers that came over HTTP can be."""
-        if self._json is None:
-            self._json = msgspec.Raw(_encode(self.values))
-        return self._json
-
-
 class Redaction:
     """What to hide of one version of an app. Values of secrets are those of its creation."""
 
@@ -173,7 +156,8 @@ class Redaction:
         texts = {_encode(text)[1:-1] for text in self._mask.secrets}
         self._secrets = tuple(texts)
         self._names: dict[str, bool] = {}  # of headers and parameters that were seen: does it carry a credential
-        self._headers: dict[tuple[tuple[bytes, bytes], ...], KeptHeaders] = {}  # those of the last requests
+        self._heads: dict[tuple[tuple[bytes, bytes], ...], msgspec.Raw] = {}  # those of the last requests
+        self._lines: dict[tuple[bytes, bytes], bytes] = {}  # their headers as they are kept, JSON without braces
         self._sources: dict[str, Rule | None] = {}
 
     def _rules(self, schemas: Mapping[str, Schema | None]) -> dict[str, Rule]:
@@ -215,18 +199,43 @@ class Redaction:
             return checked(data)
         return msgspec.Raw(data)
 
-    def headers_of(self, request: Request) -> KeptHeaders:
-        """A client sends the same ones again and again, so the last ones are known."""
+    def body_of(self, request: Request, step: str) -> msgspec.Raw:
+        """The body of a request to a step as it is kept."""
+        body = request.raw_body
+        return self.payload(body, self.bodies.get(step), known=_has_json(request)) if body else NOTHING
+
+    def headers_of(self, request: Request) -> msgspec.Raw:
+        """Headers of a request as they are kept: a JSON object. A client sends the same ones again and again, so the last ones are known."""
         raw = request._raw_headers
         if raw is None:
-            return KeptHeaders(self.headers(request._sent_headers()))
+            return self._head(request, ())
         key = tuple(raw)
-        found = self._headers.get(key)
+        found = self._heads.get(key)
         if found is None:
-            if len(self._headers) >= KNOWN_HEADERS:
-                self._headers.clear()
-            found = self._headers[key] = KeptHeaders(self.headers(request._sent_headers()))
+            if len(self._heads) >= KNOWN_HEADS:
+                self._heads.clear()
+            found = self._heads[key] = self._head(request, key)
         return found
+
+    def _head(self, request: Request, raw: tuple[tuple[bytes, bytes], ...]) -> msgspec.Raw:
+        if len(dict(raw)) == len(raw) > 0:
+            # behind a proxy each request has an id of its own; all other lines have come before, whoever sent them
+            known = self._lines
+            return msgspec.Raw(b"{%b}" % b",".join([known.get(header) or self._line(header) for header in raw]))
+        kept = self.headers(request._sent_headers())
+        try:
+            return msgspec.Raw(_encode(kept))
+        except (TypeError, ValueError):  # made up by somebody
+            return msgspec.Raw(_encode({repr(name): repr(value) for name, value in kept.items()}))
+
+    def _line(self, header: tuple[bytes, bytes]) -> bytes:
+        name, value = header
+        line = _encode(self.headers({text_of(name): text_of(value)}))[1:-1]
+        if len(self._lines) >= KNOWN_HEADERS:
+            self._lines.clear()
+        if len(value) <= LONGEST_VALUE:
+            self._lines[header] = line
+        return line
 
     def headers(self, headers: Mapping[str, str]) -> dict[str, str]:
         """Headers as they are kept."""
@@ -279,6 +288,12 @@ class Redaction:
         if theirs and value is not None and not isinstance(value, bool) and not self.is_clean(_encode(value)):
             return HIDDEN  # a number
         return value
+
+
+def _has_json(request: Request) -> bool:
+    """Whether its body was read as JSON, so that it is."""
+    types = [value for name, value in request._raw_headers or () if name == b"content-type"]
+    return len(types) == 1 and is_json(text_of(types[0].partition(b";")[0]).strip().lower())
 
 
 def checked(data: bytes) -> msgspec.Raw:

@@ -29,6 +29,19 @@ class TraceContext(msgspec.Struct, frozen=True):
     tracestate: str = ""  # what other tracing systems have to say of this trace, as it came
 
 
+def text_of(value: bytes) -> str:
+    """A header's value as UTF-8, or Latin-1 where it is not."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
+
+
+def is_json(media: str) -> bool:
+    """Whether a media type, in lower case and without parameters, is JSON."""
+    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
+
+
 class Streamed:
     """An answer in pieces: HTTP knows how each becomes bytes, the engine when it is made and sent. Lives as long as one try of the run."""
 

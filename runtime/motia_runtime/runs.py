@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
@@ -25,7 +25,7 @@ from motia_runtime.naming import event_subject
 from motia_runtime.noted import emits_of, state_of, streams_of
 from motia_runtime.ports import Conflict, LogUnavailable
 from motia_runtime.readonly import ReadOnlyUnit
-from motia_runtime.records import EmitInfo, ErrorInfo, RecordWriter, RunRecord, ShortRecord, StateInfo
+from motia_runtime.records import Asked, EmitInfo, ErrorInfo, RecordWriter, RunRecord, ShortRecord, StateInfo
 from motia_runtime.redaction import NOTHING, Redaction
 from motia_runtime.runlog import RunLogger, in_words
 from motia_runtime.runner import TraceContext
@@ -182,7 +182,6 @@ class Attempt(msgspec.Struct, eq=False):
         if (
             isinstance(asked, Trigger)
             or asked.query_params
-            or asked._raw_headers is None
             or self._unit is not None
             or self._logger is not None
             or self.error is not None
@@ -192,20 +191,18 @@ class Attempt(msgspec.Struct, eq=False):
             or trace.tracestate
         ):
             return self.in_full(epoch, redaction)
-        headers = redaction.headers_of(asked)
-        body = asked.raw_body
         return ShortRecord(
             trace.trace_id,
             self._span_id or new_span_id(),
             self.plan.name,
-            Trigger(type="api", method=asked.method, path=asked.path),
+            Asked(asked.method, asked.path),
             epoch + self.start,
             self.duration,
             self.outcome,
             self.status,
-            headers.json,
+            redaction.headers_of(asked),
             trace.parent_id,
-            redaction.payload(body, redaction.bodies.get(self.plan.name), known=headers.is_json) if body else NOTHING,
+            redaction.body_of(asked, self.plan.name) if asked.raw_body else NOTHING,
         )
 
     def in_full(self, epoch: float, redaction: Redaction) -> RunRecord:
@@ -216,9 +213,8 @@ class Attempt(msgspec.Struct, eq=False):
         given = NOTHING
         if not isinstance(asked, Trigger):
             query = redaction.query(asked.query_params, self.plan.name) if asked.query_params else {}
-            kept = redaction.headers_of(asked)
-            headers = kept.values
-            given = redaction.payload(asked.raw_body, redaction.bodies.get(self.plan.name), known=kept.is_json)
+            headers = cast(Any, redaction.headers_of(asked))  # JSON already; read again it is a dict
+            given = redaction.body_of(asked, self.plan.name)
         elif self._input is not None:
             given = redaction.payload(self._input, redaction.input_of(asked.topic), known=self.outcome == "ok")
         emits: tuple[EmitInfo, ...] = ()
@@ -228,7 +224,7 @@ class Attempt(msgspec.Struct, eq=False):
             if notes is not None:
                 emits = tuple(emits_of(notes, redaction, self.start))
             if reads or (notes is not None and notes.writes):
-                state = tuple(state_of(notes, reads, redaction, self.start))
+                state = tuple(state_of(notes, reads, redaction, self.start, self.outcome == "ok"))
         record = RunRecord(
             trace_id=self._trace.trace_id,
             span_id=self._span_id or new_span_id(),

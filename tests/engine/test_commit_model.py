@@ -208,7 +208,7 @@ class Model:
         )
         step: Any = self.project.steps["Post"]
         with contextlib.suppress(LogUnavailable):
-            await engine.run_api(step, request, new_trace(), lambda _: Answer(201, (), b""))
+            await engine.calls.run_api(step, request, new_trace(), lambda _: Answer(201, (), b""))
             answered.add(name)
 
     async def _letters(self, engine: Engine) -> int:

@@ -132,7 +132,9 @@ class Model:
         while True:
             request: Any = Request({}, {}, {}, {"idempotency-key": key}, b"{}", "POST", "/post")
             try:
-                answer: Answer = await engine.runners["Post"].run_api(step, request, new_trace(), Finisher(step, {}).finish)
+                answer: Answer = await engine.runners["Post"].run_api(
+                    step, request, new_trace(), Finisher(step, {}).finish
+                )
             except (LogUnavailable, Refused):
                 await clock.sleep_until(clock.time() + 1)
                 continue

@@ -14,6 +14,7 @@ import pytest
 from motia_runtime.handler import Trigger
 from motia_runtime.http.endpoint import WireRequest
 from motia_runtime.memory import MemoryLog
+from motia_runtime.naming import state_subject
 from motia_runtime.records import RECORD_SIZE, SUBJECT, TOGETHER, RecordWriter, RunRecord, ShortRecord, read_record
 from motia_runtime.redaction import Redaction
 from motia_runtime.runner import TraceContext
@@ -254,6 +255,30 @@ async def test_what_is_no_json_loses_no_record(tmp_path: Path, monkeypatch: pyte
         assert answer.status == 201
         [create, *_] = await app.runs(answer.headers["x-trace-id"])
         assert plain(create.input) == {"id": "a", "x": "A"}
+
+
+async def test_what_only_looks_like_json_is_told_as_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record whose line is no JSON could not be read by anybody."""
+    spec = "name: t\nstate: {free: {}}\nsecrets: [API_KEY]\nsteps: {Take: {type: api, method: POST, path: /, uses: {state: [free]}}}\n"
+    monkeypatch.setenv("API_KEY", "sk_live_4711")
+    (tmp_path / "motia.yaml").write_text(spec)
+    (tmp_path / "steps").mkdir()
+    (tmp_path / "steps" / "take.py").write_text(
+        "async def handler(request, ctx):\n    if request.body == 'get': await ctx.state.free.get('odd')\n    return {}\n"
+    )
+    async with run_app(tmp_path) as app:
+        for kind in ("text/plain; profile=json", "text/json", "application/jsonl"):
+            for body in (b"no json", b"no json, sk_live_4711"):
+                answer = await app.request("POST", "/", body=body, headers={"content-type": kind})
+                assert answer.status == 200, kind
+                [run] = await app.runs(answer.headers["x-trace-id"])
+                assert plain(run.input) == {"$cut": body.decode().replace("sk_live_4711", "***"), "bytes": len(body)}
+        await app._log.append(state_subject("free", "odd"), b"no json")  # by another program
+        answer = await app.request("POST", "/", body=b"get", headers={"content-type": "text/plain"})
+        assert answer.status == 500
+        [run] = await app.runs(answer.headers["x-trace-id"])
+        assert run.error is not None
+        assert plain(run.state[0].before) == {"$cut": "no json", "bytes": 7}
 
 
 async def test_with_tracing_off_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from motia_runtime.redaction import LARGEST, PAYLOAD, Redaction, is_credential
+from motia_runtime.handler import Request
+from motia_runtime.http.endpoint import WireRequest
+from motia_runtime.redaction import KNOWN_HEADERS, LARGEST, PAYLOAD, Redaction, is_credential
 from motia_spec.compile import compile_project
 
 SPEC = """
@@ -147,6 +149,29 @@ def test_headers_and_query(redaction: Redaction) -> None:
         "token": "***",
         "page": ["1", "2"],
     }
+
+
+def test_headers_of_requests(redaction: Redaction) -> None:
+    def of(*raw: tuple[bytes, bytes]) -> Any:
+        request = WireRequest(None, {}, {}, list(raw), b"", "GET", "/")
+        first = bytes(redaction.headers_of(request))
+        assert bytes(redaction.headers_of(request)) == first
+        return msgspec.json.decode(first)
+
+    assert of() == {}
+    assert of((b"host", b"a"), (b"cookie", b"s=1"), (b"x-long", b"x" * 2000)) == {
+        "host": "a",
+        "cookie": "***",
+        "x-long": "x" * 1024,
+    }
+    assert of((b"host", b"b"), (b"cookie", b"s=2")) == {"host": "b", "cookie": "***"}
+    assert of((b"x-odd", b'"\xff\\'), (b"x-even", "\u00e9".encode())) == {"x-odd": '"\u00ff\\', "x-even": "\u00e9"}
+    assert of((b"accept", b"a"), (b"host", b"a"), (b"accept", b"b")) == {"accept": "a, b", "host": "a"}
+    for n in range(2 * KNOWN_HEADERS):
+        assert of((b"host", b"a"), (b"x-request-id", b"%d" % n)) == {"host": "a", "x-request-id": str(n)}
+    assert len(redaction._lines) <= KNOWN_HEADERS
+    own = Request[Any, Any, Any](body=None, path_params={}, query_params={}, headers={"x": "\ud800"}, raw_body=b"", method="GET", path="/")  # fmt: skip
+    assert msgspec.json.decode(redaction.headers_of(own)) == {"'x'": "'\\ud800'"}
 
 
 def test_values_of_secrets_are_hidden_in_what_users_have_said_and_nowhere_else(redaction: Redaction) -> None:

@@ -124,7 +124,7 @@ class Once:
         assert asked_for is not None
         key = request.headers.get(asked_for.header.lower())
         if key is None:
-            return await self._calls.run(step, request, trace, finish)
+            return await self._calls.run_api(step, request, trace, finish)
         if not _KEY.fullmatch(key):
             raise Refused(400, f"{asked_for.header} has 1 to 255 visible ASCII characters, and is sent once.")
         asked = fingerprint(request)
@@ -253,7 +253,7 @@ class Once:
 
         try:
             try:
-                answer = await self._calls.run(step, request, trace, finished, None, held.claim)
+                answer = await self._calls.run_api(step, request, trace, finished, None, held.claim)
                 assert answer is not None  # only a streamed one is
             except Problem as problem:
                 answer = held.answer = from_problem(problem, trace.trace_id)

@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from motia_runtime.codec import Codec
 from motia_runtime.handler import Fault, ValidationFailed
-from motia_runtime.http.exchange import text_of
 from motia_runtime.http.problems import Refused, from_faults
 from motia_runtime.http.query import parse_pairs
+from motia_runtime.runner import is_json, text_of
 
 MAX_DEPTH = 128  # levels of nesting in a JSON body
 KNOWN_TYPES = 256  # parsed Content-Type values kept
@@ -96,7 +96,7 @@ def _parse_type(content_type: str) -> tuple[Kind, str]:
     media = media.strip().lower()
     parameters = {name.lower(): (quoted or bare) for name, quoted, bare in _PARAMETER.findall(semicolon + rest)}
     charset = parameters.get("charset", "utf-8").lower()
-    if media == "application/json" or (media.startswith("application/") and media.endswith("+json")):
+    if is_json(media):
         if _CHARSETS.get(charset) not in ("utf-8", "ascii"):
             raise Refused(415, f"JSON is read only in UTF-8; this body came in {charset!r}.")
         return "json", "utf-8"

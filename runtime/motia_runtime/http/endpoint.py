@@ -14,14 +14,14 @@ from motia_runtime.http import refusals
 from motia_runtime.http.answers import Finisher
 from motia_runtime.http.body import ClientGone, decode_body, read_body
 from motia_runtime.http.cors import CorsPolicy
-from motia_runtime.http.exchange import Asgi, Exchange, text_of
+from motia_runtime.http.exchange import Asgi, Exchange
 from motia_runtime.http.guard import Receive, Scope, Send, send_answer
 from motia_runtime.http.problems import Header, Refused, from_problem, problem
 from motia_runtime.http.query import Query
 from motia_runtime.http.shared import render
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.runner import Answer, ApiRunner, Gone
+from motia_runtime.runner import Answer, ApiRunner, Gone, text_of
 from motia_spec.model import ApiStep, Schema
 
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds

@@ -28,14 +28,6 @@ def note(noted: dict[bytes, bytes], name: bytes, value: bytes) -> None:
     noted[name] = noted[name] + b", " + value if name in noted else value
 
 
-def text_of(value: bytes) -> str:
-    """A header's value as UTF-8, or Latin-1 where it is not."""
-    try:
-        return value.decode()
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
-
-
 def pairs(lines: bytes) -> tuple[Header, ...]:
     """Header lines, as ASGI has them."""
     return tuple((name, value) for name, _, value in (line.partition(b": ") for line in lines.splitlines()))
