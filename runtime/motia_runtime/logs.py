@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterable, Mapping
@@ -44,19 +45,45 @@ _TIME, _TRACE, _STEP, _KEY = "2", "2", "36", "2"
 
 
 class Mask:
-    """Hides secret values and the credentials in URLs. Lives as long as the process; the values are those at its creation."""
+    """Hides secret values and the credentials in URLs. Lives as long as the process, or as a version of the app. Variables may change meanwhile (`.env`
+    under `motia dev`, or the app itself): `look` learns what they hold now, and what they have held stays hidden."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        self.secrets = frozenset(s for s in secrets if len(s) >= SHORTEST_SECRET)
-        values = sorted(self.secrets, key=len, reverse=True)
-        self._values = re.compile("|".join(map(re.escape, values))) if values else None
+    def __init__(
+        self, secrets: Iterable[str] = (), names: Iterable[str] = (), environ: Mapping[str, str] | None = None
+    ) -> None:
+        """`names` of variables whose values are secrets as well."""
+        self._names = tuple(names)
+        self._environ = os.environ if environ is None else environ
+        self._now: list[str] = []  # what they held when last looked at
+        self._learning = threading.Lock()  # handlers log from threads
+        self.secrets: frozenset[str] = frozenset()
+        self._values: re.Pattern[str] | None = None
+        self._learn(secrets)
+        self.look()
 
     @classmethod
-    def of(cls, project: Project, environ: Mapping[str, str] | None = None) -> Mask:
-        """Hides what the secrets named in the spec, and the broker's own credentials, hold in the environment."""
+    def of(cls, project: Project, environ: Mapping[str, str] | None = None, hidden: Iterable[str] = ()) -> Mask:
+        """Hides what the secrets named in the spec, and the broker's own credentials, hold in the environment; and `hidden`."""
         environ = os.environ if environ is None else environ
-        names = (*project.secrets, "NATS_PASSWORD", "NATS_TOKEN", "NATS_SEED", "NATS_JWT")
-        return cls(environ.get(name, "") for name in names)
+        broker = [environ.get(name, "") for name in ("NATS_PASSWORD", "NATS_TOKEN", "NATS_SEED", "NATS_JWT")]
+        return cls((*broker, *hidden), project.secrets, environ)
+
+    def look(self) -> frozenset[str]:
+        """All secrets, with the values that they have now; the same object while nothing is new. To be called before something new is hidden."""
+        now = [self._environ.get(name, "") for name in self._names]
+        if now != self._now:
+            self._learn(now)
+            self._now = now
+        return self.secrets
+
+    def _learn(self, values: Iterable[str]) -> None:
+        with self._learning:
+            found = self.secrets.union(value for value in values if len(value) >= SHORTEST_SECRET)
+            if found == self.secrets:
+                return
+            longest_first = sorted(found, key=len, reverse=True)
+            self._values = re.compile("|".join(map(re.escape, longest_first)))
+            self.secrets = found
 
     def text(self, text: str) -> str:
         if not text.isascii():  # a lone surrogate can be neither printed nor encoded
@@ -92,6 +119,7 @@ class JsonFormatter(logging.Formatter):
         self._worker = worker
 
     def format(self, record: logging.LogRecord) -> str:
+        self._mask.look()
         line: dict[str, Any] = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
             "level": _level(record)[0],
@@ -122,6 +150,7 @@ class PeopleFormatter(logging.Formatter):
         self._width = min(max((len(s) for s in steps), default=0), STEP_WIDTH)
 
     def format(self, record: logging.LogRecord) -> str:
+        self._mask.look()
         level, color = _level(record)
         context = _context(record)
         clock = time.strftime("%H:%M:%S", time.localtime(record.created)) + f".{int(record.msecs):03d}"
@@ -153,10 +182,11 @@ def setup(
     level: int = logging.INFO,
     stream: IO[str] | None = None,
     worker: int | None = None,
+    hidden: Iterable[str] = (),
 ) -> Mask:
     """Send what is logged to `stream` (stderr for people, stdout for JSON), once: a second call replaces the first, as after a reload.
-    `worker`: number of this process among several of the app, said in each line. Returns the mask in use."""
-    mask = Mask() if project is None else Mask.of(project)
+    `worker`: number of this process among several of the app, said in each line. `hidden`: further secrets. Returns the mask in use."""
+    mask = Mask(hidden) if project is None else Mask.of(project, hidden=hidden)
     out = stream or (sys.stdout if json else sys.stderr)
     handler = logging.StreamHandler(out)
     steps = () if project is None else project.steps

@@ -142,7 +142,7 @@ def _is_sensitive(schema: JSON, defs: Mapping[str, JSON], seen: set[str]) -> boo
 
 
 class Redaction:
-    """What to hide of one version of an app. Values of secrets are those of its creation."""
+    """What to hide of one version of an app."""
 
     def __init__(self, project: Project, environ: Mapping[str, str] | None = None) -> None:
         self._defs = project.defs
@@ -153,8 +153,8 @@ class Redaction:
         self.bodies = self._rules({s.name: s.body for s in project.steps.values() if isinstance(s, ApiStep)})
         environ = os.environ if environ is None else environ
         self._mask = Mask.of(project, environ)
-        texts = {_encode(text)[1:-1] for text in self._mask.secrets}
-        self._secrets = tuple(texts)
+        self._known: frozenset[str] = frozenset()
+        self._secrets: tuple[bytes, ...] = ()  # of `_known`, as JSON has them
         self._names: dict[str, bool] = {}  # of headers and parameters that were seen: does it carry a credential
         self._heads: dict[tuple[tuple[bytes, bytes], ...], msgspec.Raw] = {}  # those of the last requests
         self._lines: dict[tuple[bytes, bytes], bytes] = {}  # their headers as they are kept, JSON without braces
@@ -262,6 +262,10 @@ class Redaction:
 
     def is_clean(self, data: bytes) -> bool:
         """Whether JSON texts have no secret's value in them, and no credentials in a URL."""
+        known = self._mask.look()
+        if known is not self._known:
+            self._secrets = tuple({_encode(text)[1:-1] for text in known})
+            self._known = known
         for secret in self._secrets:  # each looked for alone: for several, one pattern takes five times as long
             if secret in data:
                 return False

@@ -95,6 +95,21 @@ def test_secrets_and_credentials_are_masked_everywhere(form: Any) -> None:
     assert "nats://***@h:4222" in line
 
 
+@pytest.mark.parametrize("form", [JsonFormatter, lambda mask: PeopleFormatter(mask, color=False)])
+def test_a_secret_that_changes_is_hidden_as_it_was_and_as_it_is(form: Any) -> None:
+    environ = {"API_KEY": "first-key", "NATS_TOKEN": "of-the-broker"}
+    mask = Mask.of(project(secrets=("API_KEY", "OTHER")), environ, hidden=["of-before"])
+    log = form(mask)
+    known = mask.look()
+    assert mask.look() is known
+    environ |= {"API_KEY": "second-key", "OTHER": "other-key"}
+    line = log.format(record("first-key second-key other-key of-the-broker of-before", fields={"key": "second-key"}))
+    assert [word for word in ("key ", "first", "second", "other", "broker", "before") if word in line] == []
+    del environ["API_KEY"]
+    assert "second" not in log.format(record("second-key"))
+    assert mask.look() == known | {"second-key", "other-key"}
+
+
 def test_a_short_secret_is_left_alone_lest_ordinary_words_vanish() -> None:
     assert Mask(["a", ""]).text("banana") == "banana"
 

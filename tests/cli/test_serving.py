@@ -96,6 +96,13 @@ def test_dev_reloads_a_saved_dotenv(folder: Path) -> None:
         dotenv.write_text("API_KEY='sesame-lost\n")
         assert ".env:1: API_KEY: the ' is never closed" in app.wait_for("the last good version", after=seen)
         assert says("sesame-shut")
+        spec, seen = folder / "motia.yaml", len(app.lines)
+        good = spec.read_text()
+        spec.write_text(good + "nonsense: 1\n")
+        app.wait_for("the last good version", after=seen)
+        dotenv.write_text("API_KEY=sesame-late\n")  # what still serves sees it, too
+        wait_for(lambda: says("sesame-late"))
+        spec.write_text(good)
         seen = len(app.lines)
         dotenv.write_text("NATS_URL=nats://127.0.0.1:1\n")
         app.wait_for("NATS_URL changed: the broker is chosen at the start", after=seen)

@@ -151,6 +151,18 @@ def test_headers_and_query(redaction: Redaction) -> None:
     }
 
 
+def test_a_secret_that_changes_is_hidden_as_it_was_and_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "motia.yaml").write_text(SPEC)
+    environ = {"API_KEY": "first-key"}
+    redaction = Redaction(compile_project(tmp_path, environ={}, handlers=False).require(), environ)
+    line = b'{"trigger":{},"input":"first-key second-key"}'
+    assert redaction.is_clean(b'{"input":"second-key"}')
+    environ["API_KEY"] = "second-key"
+    assert not redaction.is_clean(b'{"input":"second-key"}')
+    assert not redaction.is_clean(b'{"input":"first-key"}')
+    assert redaction.masked(line) == b'{"trigger":{},"input":"*** ***"}'
+
+
 def test_headers_of_requests(redaction: Redaction) -> None:
     def of(*raw: tuple[bytes, bytes]) -> Any:
         request = WireRequest(None, {}, {}, list(raw), b"", "GET", "/")

@@ -19,7 +19,7 @@ from motia_runtime.cli.loop import until_told
 from motia_runtime.dotenv import Dotenv, DotenvError
 from motia_runtime.http.guard import is_loopback
 from motia_runtime.http.tasks import TOKEN
-from motia_runtime.logs import announce, setup, wants_color
+from motia_runtime.logs import Mask, announce, setup, wants_color
 from motia_runtime.ports import LogUnavailable
 from motia_runtime.remote.child import WorkerFailed
 from motia_runtime.remote.node import NoNode
@@ -120,6 +120,7 @@ class Workplace:
         self.overlay = overlay
         self.level = level  # of the log
         self._compiled: Compiled | None = None
+        self._mask: Mask | None = None  # of the log
 
     def tell(self, board: Board, broken: str) -> None:
         """Have the Workbench show what the last save was like. `broken`: why it does not run; empty: it does."""
@@ -137,9 +138,9 @@ class Workplace:
         spec has errors; then nothing is written but what it needs to be complete."""
         compiled = compile_project(self.root, overlay=self.overlay, handlers=False)
         if compiled.project is not None and compiled.ok:
-            setup(
-                compiled.project, json=False, level=self.level
-            )  # secrets that the spec has now are hidden from now on
+            # secrets that the spec has now are hidden from now on, and those of before still are
+            hidden = () if self._mask is None else self._mask.look()
+            self._mask = setup(compiled.project, json=False, level=self.level, hidden=hidden)
             made = write(compiled.project.root, generate(compiled.project), stubs(compiled.project))
             for path in made.stubs:
                 _log.info(
