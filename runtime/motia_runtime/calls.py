@@ -57,18 +57,18 @@ class Calls:
                 attempt = runs.begin(plan, trace, request, claim)
                 attempt.conflicts = conflicts
                 try:
-                    cancellable = cancels.enter(attempt)  # as `Cancels.run`, without its coroutine
+                    cancels.enter(attempt)  # as `Cancels.run`, without its coroutine
                     try:
                         if not chain.is_async:
                             result = await executor.run(chain, (request,), attempt.ctx, step.timeout)
                         else:  # as `Executor.run`, without its coroutine
-                            task = watchdog.watch(step.timeout, cancellable.task)
+                            watchdog.watch(attempt, step.timeout)
                             try:
                                 result = await chain.function(request, attempt.ctx)
                             except BaseException as problem:
-                                watchdog.explain(problem, task, step.timeout)
+                                watchdog.explain(problem, attempt)
                             finally:
-                                watchdog.forget(task)
+                                watchdog.forget(attempt)
                         answer: Answer | None
                         finished = finish(result)
                         if isinstance(finished, Streamed):
@@ -78,7 +78,7 @@ class Calls:
                             answer = await streaming.drive(finished, attempt)
                         else:
                             answer = finished
-                        if cancellable.cancelled:
+                        if attempt.cancelled:
                             raise RunCancelled
                         if attempt.has_effects:
                             await attempt.commit()
@@ -86,7 +86,7 @@ class Calls:
                             assert streaming is not None
                             await streaming.close()
                     except BaseException as problem:
-                        cancels.explain(problem, cancellable)
+                        cancels.explain(problem, attempt)
                         await attempt.look_again(problem)
                         raise
                     finally:

@@ -93,20 +93,15 @@ async def cancel(log: Log, target: Target, now: float, kept: float = KEPT) -> Dr
     return Dropped(emits, again)
 
 
-class _Run(msgspec.Struct, eq=False):
-    task: asyncio.Task[Any]
-    cancelled: bool = False
-    interrupted: bool = False
-
-
 class Cancels:
     """Of one engine. Lives as long as it."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, under_way: dict[Attempt, None]) -> None:
+        """`under_way`: where attempts are kept from `enter` to `leave`."""
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._subjects: set[str] = set()
-        self._runs: dict[Attempt, _Run] = {}
+        self._runs = under_way
         self._unwatch: Callable[[], None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self.on_cancel: list[Callable[[], None]] = []  # called after each
@@ -148,38 +143,38 @@ class Cancels:
         if self._subjects and self._is_hit(attempt):
             call.close()
             raise RunCancelled
-        run = self.enter(attempt)
+        self.enter(attempt)
         try:
             await call
-            if run.cancelled:
+            if attempt.cancelled:
                 raise RunCancelled
             return await attempt.commit()
         except BaseException as problem:
-            self.explain(problem, run)
+            self.explain(problem, attempt)
             await attempt.look_again(problem)
             raise
         finally:
-            del self._runs[attempt]
+            self.leave(attempt)
 
-    def enter(self, attempt: Attempt, task: asyncio.Task[Any] | None = None) -> _Run:
+    def enter(self, attempt: Attempt) -> None:
         """What follows in this task, the current one, may be interrupted, until `leave`."""
-        if task is None:
-            task = asyncio.current_task(self._loop)
-            assert task is not None
-        run = self._runs[attempt] = _Run(task)
-        return run
+        attempt.task = asyncio.current_task(self._loop)
+        self._runs[attempt] = None
 
     def leave(self, attempt: Attempt) -> None:
         del self._runs[attempt]
+        attempt.task = None  # else who keeps a context would keep it
 
-    def explain(self, problem: BaseException, run: _Run) -> None:
+    def explain(self, problem: BaseException, attempt: Attempt) -> None:
         """Raise `RunCancelled` for what has come out of a run that was cancelled, but for `LogUnavailable`: nobody knows then what is true."""
+        task = attempt.task
+        assert task is not None
         if isinstance(problem, asyncio.CancelledError):
-            if run.interrupted and run.task.uncancel() == 0:
+            if attempt.interrupted and task.uncancel() == 0:
                 raise RunCancelled from None
-        elif run.cancelled and not isinstance(problem, LogUnavailable):
-            if run.interrupted:
-                run.task.uncancel()
+        elif attempt.cancelled and not isinstance(problem, LogUnavailable):
+            if attempt.interrupted:
+                task.uncancel()
             raise RunCancelled from problem
 
     def _is_hit(self, attempt: Attempt) -> bool:
@@ -188,13 +183,13 @@ class Cancels:
         return self.hits(attempt.trace_id, attempt.step, attempt.trigger.event_id)
 
     def _interrupt(self) -> None:
-        for attempt, run in list(self._runs.items()):
-            if run.cancelled or not self._is_hit(attempt):
+        for attempt in list(self._runs):
+            if attempt.cancelled or not self._is_hit(attempt):
                 continue
-            run.cancelled = attempt.claim.cancelled = True
-            if not attempt.claim.committing:
-                run.interrupted = True
-                run.task.cancel()
+            attempt.cancelled = attempt.claim.cancelled = True
+            if not attempt.claim.committing and attempt.task is not None:
+                attempt.interrupted = True
+                attempt.task.cancel()
         for call in self.on_cancel:
             call()
 

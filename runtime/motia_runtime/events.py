@@ -179,20 +179,20 @@ class EventWorker(Worker):
                         own = await cancels.run(attempt, call)
                     else:  # as these two, without their coroutines
                         value = arrival.value
-                        run = cancels.enter(attempt)
+                        cancels.enter(attempt)
                         try:
-                            task = watchdog.watch(timeout, run.task)
+                            watchdog.watch(attempt, timeout)
                             try:
                                 await handler.function(value, attempt.ctx)
                             except BaseException as problem:
-                                watchdog.explain(problem, task, timeout)
+                                watchdog.explain(problem, attempt)
                             finally:
-                                watchdog.forget(task)
-                            if run.cancelled:
+                                watchdog.forget(attempt)
+                            if attempt.cancelled:
                                 raise RunCancelled
                             own = attempt.effects is None or await attempt.effects.commit()
                         except BaseException as problem:
-                            cancels.explain(problem, run)
+                            cancels.explain(problem, attempt)
                             await attempt.look_again(problem)
                             raise
                         finally:

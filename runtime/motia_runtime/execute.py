@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn, Protocol
+
+import msgspec
 
 from motia_runtime.bind import Bound
 from motia_runtime.context import Context, SyncContext
@@ -21,6 +23,7 @@ from motia_runtime.context import Context, SyncContext
 THREADS = 64  # plain functions that run at once in a process
 PULSE = 0.25  # seconds between signs of life of the loop
 PRECISE = 5.0  # seconds; a longer timeout may be late by PULSE
+NEVER = float("inf")
 
 
 class HandlerTimeout(TimeoutError):
@@ -31,12 +34,33 @@ class HandlerExited(RuntimeError):
     """The handler called `sys.exit`, or raised what ends a program or a task. Return or raise an `Exception` instead: the process belongs to all steps."""
 
 
+class Watched(Protocol):
+    """Who has a user's function at work in a task: an attempt of a run, or a `Watch`."""
+
+    task: asyncio.Task[Any] | None
+    deadline: float  # by `time.perf_counter()`; NEVER: none is at work
+    timeout: float  # seconds
+    expired: bool  # its task was cancelled at the deadline
+
+
+class Watch(msgspec.Struct, eq=False):
+    """One call."""
+
+    task: asyncio.Task[Any] | None
+    deadline: float = NEVER
+    timeout: float = 0.0
+    expired: bool = False
+
+
 class Executor:
     """Lives as long as the engine. Create it in the loop it serves."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="motia-step")
         self.watchdog = Watchdog.of(asyncio.get_running_loop())
+        # attempts, from before their handler's call to the end of their commit, in the order in which they began
+        self.under_way: dict[Any, None] = {}
+        self.watchdog.follow(self.under_way)
 
     async def run(self, bound: Bound, args: tuple[Any, ...], ctx: Context, timeout: float) -> Any:
         """The function's result. Raises what it raises, or `HandlerTimeout`."""
@@ -44,13 +68,13 @@ class Executor:
             if bound.elsewhere is not None:
                 return await bound.elsewhere(args, ctx, timeout)
             return await self.run_in_thread(bound.function, args, ctx, timeout)
-        task = self.watchdog.watch(timeout)
+        watch = self.watchdog.begin(timeout)
         try:
             return await bound.function(*args, ctx)
         except BaseException as problem:
-            self.watchdog.explain(problem, task, timeout)
+            self.watchdog.explain(problem, watch)
         finally:
-            self.watchdog.forget(task)
+            self.watchdog.end(watch)
 
     async def run_in_thread(
         self, function: Callable[..., Any], args: tuple[Any, ...], ctx: Context, timeout: float
@@ -62,13 +86,13 @@ class Executor:
         """As `run`, of a function that has no context."""
         if not bound.is_async:
             return await self._in_thread(partial(bound.function, *args), timeout)
-        task = self.watchdog.watch(timeout)
+        watch = self.watchdog.begin(timeout)
         try:
             return await bound.function(*args)
         except BaseException as problem:
-            self.watchdog.explain(problem, task, timeout)
+            self.watchdog.explain(problem, watch)
         finally:
-            self.watchdog.forget(task)
+            self.watchdog.end(watch)
 
     async def _in_thread(self, function: Callable[[], Any], timeout: float) -> Any:
         loop = asyncio.get_running_loop()
@@ -106,6 +130,7 @@ class Executor:
         raise HandlerTimeout(f"no result after {timeout:g} s")
 
     def close(self) -> None:
+        self.watchdog.unfollow(self.under_way)
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
@@ -128,52 +153,72 @@ class Watchdog:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._loop_thread = threading.get_ident()
-        self._watched: dict[asyncio.Task[Any], tuple[float, float]] = {}  # deadline by the loop's clock, timeout
-        self._expired: set[asyncio.Task[Any]] = set()
+        self._calls: dict[Watched, None] = {}
+        self._followed: dict[int, dict[Any, None]] = {}
+        self.follow(self._calls)
         self._beat = time.monotonic()
         loop.call_later(PULSE, self._sign_of_life)
         threading.Thread(target=self._watch, name="motia-watchdog", daemon=True).start()
 
-    def watch(self, timeout: float, task: asyncio.Task[Any] | None = None) -> asyncio.Task[Any]:
-        """Begin to watch the current task, which is returned, until `forget`."""
-        loop = self._loop
-        if task is None:
-            task = asyncio.current_task(loop)
-            assert task is not None
-        watch = self._watched[task] = (loop.time() + timeout, timeout)
-        if timeout < PRECISE:
-            loop.call_at(watch[0], self._expire, task, watch)
-        return task
+    def follow(self, registry: dict[Any, None]) -> None:
+        """Have an eye on all `Watched` in it, whoever comes and goes."""
+        self._followed[id(registry)] = registry
 
-    def explain(self, problem: BaseException, task: asyncio.Task[Any], timeout: float) -> NoReturn:
+    def unfollow(self, registry: dict[Any, None]) -> None:
+        """Nobody new comes. Those that are in it are watched to their end."""
+        if not registry:
+            self._followed.pop(id(registry), None)
+
+    def begin(self, timeout: float) -> Watch:
+        """Watch the current task until `end`."""
+        watch = Watch(asyncio.current_task(self._loop))
+        self._calls[watch] = None
+        self.watch(watch, timeout)
+        return watch
+
+    def end(self, watch: Watch) -> None:
+        self.forget(watch)
+        del self._calls[watch]
+
+    def watch(self, watched: Watched, timeout: float) -> None:
+        """A function is called in its task, which is the current one and in a registry, until `forget`."""
+        watched.timeout = timeout
+        deadline = watched.deadline = time.perf_counter() + timeout
+        if timeout < PRECISE:
+            self._loop.call_later(timeout, self._expire, watched, deadline)
+
+    def forget(self, watched: Watched) -> None:
+        watched.deadline = NEVER
+
+    def explain(self, problem: BaseException, watched: Watched, timeout: float | None = None) -> NoReturn:
         """Raise what has come out of a handler, as what it means: all that is no `Exception` as one, unless it is somebody else's
-        who cancels the task, or closes it when nobody drives it any more."""
+        who cancels the task, or closes it when nobody drives it any more. `timeout` that is spoken of, when it is not the one it was watched for."""
+        task = watched.task
+        assert task is not None
         if isinstance(problem, asyncio.CancelledError):
-            if task in self._expired and task.uncancel() == 0:
-                raise HandlerTimeout(f"no result after {timeout:g} s") from None
+            if watched.expired and task.uncancel() == 0:
+                raise HandlerTimeout(f"no result after {watched.timeout if timeout is None else timeout:g} s") from None
             if not task.cancelling():  # it awaited something that was cancelled
                 raise HandlerExited("the handler raised CancelledError, and nobody had cancelled it") from None
         elif not isinstance(problem, Exception) and asyncio.current_task(self._loop) is task:
             raise exited(problem) from problem
         raise problem
 
-    def forget(self, task: asyncio.Task[Any]) -> None:
-        del self._watched[task]
-        if self._expired:
-            self._expired.discard(task)
-
     def _sign_of_life(self) -> None:
         self._beat = time.monotonic()
-        now = self._loop.time()
-        for task, watch in list(self._watched.items()):
-            if watch[0] <= now:
-                self._expire(task, watch)
+        now = time.perf_counter()
+        for watched in self._all_watched():
+            if watched.deadline <= now:
+                self._expire(watched, watched.deadline)
         self._loop.call_later(PULSE, self._sign_of_life)
 
-    def _expire(self, task: asyncio.Task[Any], watch: tuple[float, float]) -> None:
-        if task not in self._expired and self._watched.get(task) is watch:
-            self._expired.add(task)
-            task.cancel()
+    def _all_watched(self) -> list[Watched]:
+        return [watched for registry in list(self._followed.values()) for watched in list(registry)]
+
+    def _expire(self, watched: Watched, deadline: float) -> None:
+        if watched.deadline == deadline and not watched.expired and watched.task is not None:
+            watched.expired = True
+            watched.task.cancel()
 
     def _watch(self) -> None:
         while not self._loop.is_closed():
@@ -182,8 +227,10 @@ class Watchdog:
             if blocked < 4 * PULSE:
                 continue
             task = asyncio.current_task(self._loop)  # a plain dict lookup, also from here
-            watch = self._watched.get(task) if task is not None else None
-            if watch is not None and blocked > watch[1]:
+            if task is None:
+                continue
+            at_work = [each for each in self._all_watched() if each.task is task and each.deadline < NEVER]
+            if any(blocked > each.timeout for each in at_work):
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
         self._all.pop(self._loop, None)

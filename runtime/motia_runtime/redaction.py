@@ -157,6 +157,8 @@ class Redaction:
         self._secrets: tuple[bytes, ...] = ()  # of `_known`, as JSON has them
         self._names: dict[str, bool] = {}  # of headers and parameters that were seen: does it carry a credential
         self._heads: dict[tuple[tuple[bytes, bytes], ...], msgspec.Raw] = {}  # those of the last requests
+        self._last: list[tuple[bytes, bytes]] | None = None  # headers of the very last one,
+        self._last_head = NOTHING  # and how they are kept
         self._lines: dict[tuple[bytes, bytes], bytes] = {}  # their headers as they are kept, JSON without braces
         self._sources: dict[str, Rule | None] = {}
 
@@ -209,13 +211,15 @@ class Redaction:
         raw = request._raw_headers
         if raw is None:
             return self._head(request, ())
-        key = tuple(raw)
-        found = self._heads.get(key)
-        if found is None:
-            if len(self._heads) >= KNOWN_HEADS:
-                self._heads.clear()
-            found = self._heads[key] = self._head(request, key)
-        return found
+        if raw != self._last:
+            key = tuple(raw)
+            found = self._heads.get(key)
+            if found is None:
+                if len(self._heads) >= KNOWN_HEADS:
+                    self._heads.clear()
+                found = self._heads[key] = self._head(request, key)
+            self._last, self._last_head = raw, found
+        return self._last_head
 
     def _head(self, request: Request, raw: tuple[tuple[bytes, bytes], ...]) -> msgspec.Raw:
         if len(dict(raw)) == len(raw) > 0:
@@ -229,8 +233,8 @@ class Redaction:
             return msgspec.Raw(_encode({repr(name): repr(value) for name, value in kept.items()}))
 
     def _line(self, header: tuple[bytes, bytes]) -> bytes:
-        name, value = header
-        line = _encode(self.headers({text_of(name): text_of(value)}))[1:-1]
+        name, value = text_of(header[0]), header[1]
+        line = b"%b:%b" % (_encode(name), _encode(HIDDEN if self._hides(name) else text_of(value)[:LONGEST_VALUE]))
         if len(self._lines) >= KNOWN_HEADERS:
             self._lines.clear()
         if len(value) <= LONGEST_VALUE:
@@ -269,7 +273,7 @@ class Redaction:
         for secret in self._secrets:  # each looked for alone: for several, one pattern takes five times as long
             if secret in data:
                 return False
-        return _IN_URL.search(data) is None
+        return b"@" not in data or _IN_URL.search(data) is None
 
     def masked(self, line: bytes) -> bytes:
         """The JSON text of a record, without values of secrets in what users have said. What the record itself says (its ids, step, times) stays, whatever a

@@ -18,7 +18,7 @@ from motia_runtime.codec import Codec
 from motia_runtime.commit import Claim
 from motia_runtime.context import Context, Secrets
 from motia_runtime.effects import Outlet, Services, Unit
-from motia_runtime.execute import Executor
+from motia_runtime.execute import NEVER, Executor
 from motia_runtime.handler import Request, Trigger
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.naming import event_subject
@@ -74,6 +74,12 @@ class Attempt(msgspec.Struct, eq=False):
     _unit: Unit | None = None
     _logger: RunLogger | None = None
     _span_id: str | None = None
+    task: asyncio.Task[Any] | None = None  # that calls its handler and commits, while it does
+    deadline: float = NEVER  # of its handler, as `execute.Watched` has it, with the next two
+    timeout: float = 0.0
+    expired: bool = False
+    cancelled: bool = False  # by `motia cancel`
+    interrupted: bool = False  # its task was cancelled for that
 
     @property
     def step(self) -> str:
@@ -275,7 +281,7 @@ class Runs:
         self.services = services
         self.executor = executor
         self.records = RecordWriter(services.log, services.redaction)
-        self.cancels = Cancels(services.log)
+        self.cancels = Cancels(services.log, executor.under_way)
         self.work = asyncio.Event()  # set whenever a delivery is taken in hand
         self.park_limit = project.nats.max_age  # seconds an event may wait for a newer app
         self._root = project.root

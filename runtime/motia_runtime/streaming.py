@@ -85,7 +85,8 @@ class Streaming:
 
     async def _pull(self, streamed: Streamed, pieces: AsyncGenerator[Any, Any], attempt: Attempt, left: float) -> None:
         watchdog = self._executor.watchdog
-        task = watchdog.watch(left)
+        task = self.task
+        watchdog.watch(attempt, left)
         try:
             async for piece in pieces:
                 await self._send(streamed, piece, attempt)
@@ -97,9 +98,9 @@ class Streaming:
             if task.cancelling():
                 raise asyncio.CancelledError
         except BaseException as problem:
-            watchdog.explain(problem, task, self._timeout)
+            watchdog.explain(problem, attempt, self._timeout)
         finally:
-            watchdog.forget(task)
+            watchdog.forget(attempt)
             await self._close(pieces)
 
     async def _close(self, pieces: AsyncGenerator[Any, Any]) -> None:

@@ -421,7 +421,7 @@ async def test_an_engine_that_starts_later_knows_of_it(make_app):
         trace = await app.emit("ask", "a")
         await until(lambda: running(app) == 1)
         await stop(app, trace)
-        later = Cancels(app._log)
+        later = Cancels(app._log, {})
         await later.start()
         assert later.hits(trace, "Work", "1")
         assert not later.hits("0" * 32, "Work", "1")

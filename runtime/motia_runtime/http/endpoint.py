@@ -21,7 +21,7 @@ from motia_runtime.http.query import Query
 from motia_runtime.http.shared import render
 from motia_runtime.isolation.failures import Elsewhere
 from motia_runtime.ports import LogUnavailable
-from motia_runtime.runner import Answer, ApiRunner, Gone, text_of
+from motia_runtime.runner import Answer, ApiRunner, Gone, TraceContext, text_of
 from motia_spec.model import ApiStep, Schema
 
 RETRY_AFTER: Header = (b"retry-after", b"1")  # seconds
@@ -110,17 +110,13 @@ class StepEndpoint:
         """Answer one request; `values` are the parameters in its path."""
         try:
             noted = exchange.noted
-            parent = noted.get(b"traceparent")
-            context = (
-                None if parent is None else trace.parse(text_of(parent), text_of(noted.get(b"tracestate", b"")))
-            ) or trace.new_trace()
+            context = trace.new_trace() if b"traceparent" not in noted else _context(noted)
             raw = b""
             body: Any = None
             lines = b""
             try:
-                length = noted.get(b"content-length")
-                if length is not None or b"transfer-encoding" in noted:
-                    limit = self.step.body_limit
+                if noted and (b"content-length" in noted or b"transfer-encoding" in noted):
+                    limit, length = self.step.body_limit, noted.get(b"content-length")
                     found = exchange.body_at_hand(limit)
                     raw = await read_body(exchange.receive, length, limit) if found is None else found
                 query = self._query.parse(exchange.query) if self._reads_query or exchange.query else {}
@@ -190,6 +186,11 @@ class StepEndpoint:
         else:
             log.error("failed (trace %s)", trace_id, exc_info=error, extra=told)
         return problem(500, "The step failed. The trace id says which run.", trace_id=trace_id)
+
+
+def _context(noted: dict[bytes, bytes]) -> TraceContext:
+    told = trace.parse(text_of(noted[b"traceparent"]), text_of(noted.get(b"tracestate", b"")))
+    return told or trace.new_trace()
 
 
 class PathEndpoint:

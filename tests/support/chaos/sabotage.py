@@ -171,12 +171,12 @@ def _wrap_ends(saboteur: Saboteur) -> None:
         saboteur.reach("after-handler")
         return result
 
-    def wrapped_watch(self: Watchdog, *args: Any, **options: Any) -> asyncio.Task[Any]:
+    def wrapped_watch(self: Watchdog, *args: Any) -> None:
         saboteur.reach("before-handler")
-        return watch(self, *args, **options)
+        watch(self, *args)
 
-    def wrapped_forget(self: Watchdog, task: asyncio.Task[Any]) -> None:
-        forget(self, task)
+    def wrapped_forget(self: Watchdog, *args: Any) -> None:
+        forget(self, *args)
         saboteur.reach("after-handler")
 
     NatsDelivery.ack = wrapped_ack  # type: ignore[method-assign]
