@@ -135,7 +135,7 @@ class Executor:
 
 
 class Watchdog:
-    """Cancels handlers that run past their timeout, and interrupts one that blocks the loop for longer than its own.
+    """Cancels handlers that run past their timeout, and interrupts one that is past it and blocks the loop.
 
     A timer per run would cost more than a short handler; one look at all of them every `PULSE` costs nothing, and a timeout of less than
     `PRECISE` gets a timer of its own. There is one for each loop, whatever engines come and go in it; it lives until the loop is closed."""
@@ -223,14 +223,11 @@ class Watchdog:
     def _watch(self) -> None:
         while not self._loop.is_closed():
             time.sleep(PULSE)
-            blocked = time.monotonic() - self._beat
-            if blocked < 4 * PULSE:
+            if time.monotonic() - self._beat < 4 * PULSE:
                 continue
             task = asyncio.current_task(self._loop)  # a plain dict lookup, also from here
-            if task is None:
-                continue
-            at_work = [each for each in self._all_watched() if each.task is task and each.deadline < NEVER]
-            if any(blocked > each.timeout for each in at_work):
+            now = time.perf_counter()
+            if task is not None and any(each.task is task and each.deadline <= now for each in self._all_watched()):
                 self._beat = time.monotonic()  # one interrupt, then a new chance
                 interrupt(self._loop_thread)
         self._all.pop(self._loop, None)

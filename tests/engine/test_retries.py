@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -99,6 +100,30 @@ async def test_a_handler_that_hangs_ends_at_its_timeout(make_app, n):
         assert letter.story.attempts == 3
 
 
+async def test_a_handler_that_never_awaits_has_all_of_its_time_and_no_more(make_app):
+    spec = """
+    name: t
+    steps:
+      Work: {type: api, method: POST, path: /work, timeout: 2s}
+    """
+    work = """
+    import asyncio
+
+    async def handler(request, ctx):
+        await asyncio.sleep(request.body["awaits"])
+        while True: pass
+    """
+    async with make_app(spec, work=work) as app:
+        for awaits in (0, 1.9):
+            await asyncio.sleep(0.3)  # the loop shows that it lives
+            time.sleep(0.9)  # then stands still, which the handler can't help
+            began = time.perf_counter()
+            answer = await app.request("POST", "/work", json={"awaits": awaits})
+            took = time.perf_counter() - began
+            assert answer.status == 504
+            assert 2 <= took < 3.8, "what it awaits counts as well"
+
+
 async def test_a_plain_function_that_never_ends_is_interrupted(make_app):
     work = """
     def handler(data, ctx):
@@ -110,7 +135,6 @@ async def test_a_plain_function_that_never_ends_is_interrupted(make_app):
         [letter] = await app.dead_letters()
         assert letter.story.error.type == "HandlerTimeout"
         import threading
-        import time
 
         deadline = time.monotonic() + 5
         while time.monotonic() < deadline:
