@@ -186,10 +186,16 @@ class Page:
             self.ask("Input.dispatchMouseEvent", type=kind, x=place[0], y=place[1], button="left", clickCount=1)
 
     def drag(self, selector: str, dx: float, dy: float) -> None:
-        x, y = self.js(
+        """Once it stands still: what is shown makes room for what comes."""
+        middle = (
             f"(() => {{ const b = document.querySelector({json.dumps(selector)}).getBoundingClientRect();"
             " return [b.x + b.width / 2, b.y + b.height / 2]; })()"
         )
+        before, (x, y) = None, self.js(middle)
+        while before != (x, y):
+            before = x, y
+            time.sleep(0.2)
+            x, y = self.js(middle)
         self.ask("Input.dispatchMouseEvent", type="mousePressed", x=x, y=y, button="left", clickCount=1)
         for part in (0.3, 0.7, 1.0):
             self.ask("Input.dispatchMouseEvent", type="mouseMoved", x=x + dx * part, y=y + dy * part, button="left")

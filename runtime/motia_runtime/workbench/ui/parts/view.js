@@ -1,6 +1,6 @@
 // Moving and zooming a drawing: which part of it is seen, by wheel, pointer and keys.
 
-import { useCallback, useEffect, useRef, useState } from "../lib/ui.js";
+import { useCallback, useEffect, useLayoutEffect, useRef, useState } from "../lib/ui.js";
 
 const MARGIN = 28; // pixels around the drawing when it is fitted
 const LARGEST = [1.15, 1.8]; // scale of a drawing that is fitted, in a frame below and from so many pixels on
@@ -53,7 +53,7 @@ export function useView(frame, size, focus, key) {
     set((old) => ({ ...old, x: old.x + x, y: old.y + y }));
   }, []);
 
-  useEffect(fit, [key, size.width, size.height]);
+  useLayoutEffect(fit, [key, size.width, size.height]); // before anybody sees it, and presses where it is no more
   useEffect(() => {
     if (!moved.current) fit();
     const element = frame.current;
