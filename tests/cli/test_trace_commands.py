@@ -76,9 +76,11 @@ def test_what_happened_is_found_by_step_flow_status_time_and_text(app: tuple[Pat
     folder, running = app
     good, bad = order(running, id="o-1"), order(running, id="o-2", card="declined")
     httpx.get(running.url + "/other")
-    wait_for(lambda: outcomes(folder).get(bad) == "dead" and outcomes(folder).get(good) == "ok", "no records")
-    assert len(outcomes(folder)) == 3
-    assert set(outcomes(folder, "--step", "Pay")) == set(outcomes(folder, "--flow", "shop")) == {good, bad}
+    wait_for(
+        lambda: len(outcomes(folder)) == 3 and outcomes(folder, "--step", "Pay").keys() == {good, bad}, "no records"
+    )
+    assert (outcomes(folder)[good], outcomes(folder)[bad]) == ("ok", "dead")
+    assert set(outcomes(folder, "--flow", "shop")) == {good, bad}
     assert set(outcomes(folder, "--status", "dead")) == set(outcomes(folder, "--text", "o-2 declined")) == {bad}
     assert outcomes(folder, "--longer", "1h") == outcomes(folder, "--until", "1h") == {}
     assert len(outcomes(folder, "--since", "1h", "--limit", "2")) == 2
